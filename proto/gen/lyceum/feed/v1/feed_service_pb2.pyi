@@ -68,63 +68,86 @@ class PartitionHead(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PARTITION_FIELD_NUMBER: _builtins.int
-    GENERATION_FIELD_NUMBER: _builtins.int
-    GENERATION_START_FIELD_NUMBER: _builtins.int
     HEAD_FIELD_NUMBER: _builtins.int
     SENT_FIELD_NUMBER: _builtins.int
+    GENERATIONS_FIELD_NUMBER: _builtins.int
     partition: _builtins.int
-    generation: _builtins.int
-    """The newest generation (milliseconds since the epoch when it was raised)."""
-    generation_start: _builtins.int
-    """The first position of that generation."""
     head: _builtins.int
     """The last position numbered; 0 when the partition is empty."""
     sent: _builtins.int
     """The last position acknowledged by Kafka; never above `head`."""
+    @_builtins.property
+    def generations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Generation]:
+        """Oldest first. Position x belongs to the last generation whose start is at most x."""
+
     def __init__(
         self,
         *,
         partition: _builtins.int = ...,
-        generation: _builtins.int = ...,
-        generation_start: _builtins.int = ...,
         head: _builtins.int = ...,
         sent: _builtins.int = ...,
+        generations: _abc.Iterable[Global___Generation] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "generation_start", b"generation_start", "head", b"head", "partition", b"partition", "sent", b"sent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generations", b"generations", "head", b"head", "partition", b"partition", "sent", b"sent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PartitionHead: _TypeAlias = PartitionHead  # noqa: Y015
 
 @_typing.final
+class Generation(_message.Message):
+    """Generation is a stretch of a partition between two restores of the producer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GENERATION_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    generation: _builtins.int
+    """Milliseconds since the epoch when it was raised."""
+    start: _builtins.int
+    """Its first position."""
+    def __init__(
+        self,
+        *,
+        generation: _builtins.int = ...,
+        start: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Generation: _TypeAlias = Generation  # noqa: Y015
+
+@_typing.final
 class ReadRequest(_message.Message):
-    """ReadRequest asks for positions from, from + 1, … of one partition."""
+    """ReadRequest asks for positions from_position, from_position + 1, … of one partition."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     FEED_FIELD_NUMBER: _builtins.int
     PARTITION_FIELD_NUMBER: _builtins.int
-    GENERATION_FIELD_NUMBER: _builtins.int
-    FROM_FIELD_NUMBER: _builtins.int
+    FROM_POSITION_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     feed: _builtins.str
     partition: _builtins.int
-    generation: _builtins.int
+    from_position: _builtins.int
     limit: _builtins.int
-    """At most this many events; 0 means the server's own limit."""
+    """At most this many events; 0 means the server's own limit of 10,000."""
     def __init__(
         self,
         *,
         feed: _builtins.str = ...,
         partition: _builtins.int = ...,
-        generation: _builtins.int = ...,
+        from_position: _builtins.int = ...,
         limit: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["feed", b"feed", "from", b"from", "generation", b"generation", "limit", b"limit", "partition", b"partition"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feed", b"feed", "from_position", b"from_position", "limit", b"limit", "partition", b"partition"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -350,19 +350,26 @@ class OrgUnitMapped(_message.Message):
     org_unit_id: _builtins.str
     parent_id: _builtins.str
     head_id: _builtins.str
-    """The department head's person id; empty when there is none."""
+    """The department head's person id; absent when there is none."""
     def __init__(
         self,
         *,
         org_unit_id: _builtins.str = ...,
-        parent_id: _builtins.str = ...,
-        head_id: _builtins.str = ...,
+        parent_id: _builtins.str | None = ...,
+        head_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_head_id", b"_head_id", "_parent_id", b"_parent_id", "head_id", b"head_id", "parent_id", b"parent_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["head_id", b"head_id", "org_unit_id", b"org_unit_id", "parent_id", b"parent_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_head_id", b"_head_id", "_parent_id", b"_parent_id", "head_id", b"head_id", "org_unit_id", b"org_unit_id", "parent_id", b"parent_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__head_id: _TypeAlias = _typing.Literal["head_id"]  # noqa: Y015
+    _WhichOneofArgType__head_id: _TypeAlias = _typing.Literal["_head_id", b"_head_id"]  # noqa: Y015
+    _WhichOneofReturnType__parent_id: _TypeAlias = _typing.Literal["parent_id"]  # noqa: Y015
+    _WhichOneofArgType__parent_id: _TypeAlias = _typing.Literal["_parent_id", b"_parent_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__head_id) -> _WhichOneofReturnType__head_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__parent_id) -> _WhichOneofReturnType__parent_id | None: ...
 
 Global___OrgUnitMapped: _TypeAlias = OrgUnitMapped  # noqa: Y015
 

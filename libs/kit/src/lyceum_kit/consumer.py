@@ -1,0 +1,347 @@
+"""The Sink of the ledger services: handlers, their effects and `progress` in one PostgreSQL transaction.
+
+Handlers get (tx, message, meta). Infrastructure errors and lost races are retried in place by the poll loop; any
+other exception, after five tries record by record, parks the event and all later ones of its key here, in the
+same transaction as `progress`; other keys flow on.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import structlog
+from google.protobuf.message import Message
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from lyceum_kit import db, telemetry
+from lyceum_kit.envelope import Meta, Record, decode
+from lyceum_kit.errors import Conflict, Unavailable
+from lyceum_kit.failpoints import failpoint
+from lyceum_kit.intake import Cut, Cutter, Partition, Place
+from lyceum_kit.ledger import Ledger, Tx
+from lyceum_kit.topics import feeds, spelled
+
+log = structlog.get_logger()
+
+Handler = Callable[[Tx, Any, Meta], Awaitable[None]]
+Consumes = Mapping[str, Mapping[type[Message], Handler]]
+
+TRIES = 5
+
+_CREATE = text(
+    "INSERT INTO progress (consumer, feed, partition)"
+    " SELECT :consumer, :feed, n FROM generate_series(0, :partitions - 1) n ON CONFLICT DO NOTHING"
+)
+_PLACES = text("SELECT feed, partition, next, last_id, generation FROM progress WHERE consumer = :consumer")
+# In partition order: two members that overlap during a rebalance queue up instead of deadlocking.
+_LOCK = text(
+    "SELECT feed, partition, next, last_id, generation, tries FROM progress"
+    " WHERE consumer = :consumer AND (feed, partition) IN"
+    " (SELECT * FROM unnest(CAST(:feeds AS text[]), CAST(:partitions AS smallint[])))"
+    " ORDER BY feed, partition FOR UPDATE"
+)
+_ADVANCE = text(
+    "UPDATE progress SET next = :after, last_id = :last_id, generation = :generation, tries = 0"
+    " WHERE consumer = :consumer AND feed = :feed AND partition = :partition AND next = :before"
+)
+_TRY = text(
+    "UPDATE progress SET tries = greatest(tries + :by, 0) WHERE consumer = :consumer AND feed = :feed"
+    " AND partition = :partition AND next = :next RETURNING tries"
+)
+_ALARM = text(
+    "UPDATE progress SET alarm = :alarm WHERE consumer = :consumer AND feed = :feed AND partition = :partition"
+)
+_HEALED = text(
+    "UPDATE progress SET healed = healed + :events"
+    " WHERE consumer = :consumer AND feed = :feed AND partition = :partition"
+)
+_PARKED_KEYS = text(
+    "SELECT DISTINCT feed, key FROM parked WHERE consumer = :consumer AND settled IS NULL AND kind <> 'unknown-type'"
+    " AND key = ANY(:keys)"
+)
+_PARK = text(
+    "INSERT INTO parked (consumer, feed, partition, position, generation, kind, tenant, key, event_id, type,"
+    " header_names, header_values, body, reason, tries)"
+    " VALUES (:consumer, :feed, :partition, :position, :generation, :kind, :tenant, :key, :event_id, :type,"
+    " :header_names, :header_values, :body, :reason, :tries)"
+)
+
+
+class Poison(Exception):
+    """A handler refused a record; carries which one, so that it alone is tried again."""
+
+    def __init__(self, record: Record, cause: Exception) -> None:
+        super().__init__(f"{type(cause).__name__}: {cause}")
+        self.record = record
+
+
+class Progressed(NamedTuple):
+    place: Place
+    tries: int
+
+
+@dataclass
+class HandlerSink:
+    """Applies events to one service's database."""
+
+    consumer: str
+    ledger: Ledger
+    consumes: Consumes
+
+    def __post_init__(self) -> None:
+        self._handlers: dict[str, tuple[type[Message], Handler]] = {
+            kind.DESCRIPTOR.full_name: (kind, handler)
+            for handlers in self.consumes.values()
+            for kind, handler in handlers.items()
+        }
+        # How many records one transaction takes. It grows from 1 after a start or a failure, so that an event that
+        # kills the process meets its tries alone and is parked in the end.
+        self.batch = 1
+
+    async def prepare(self) -> None:
+        """Create the progress rows; once per start."""
+        async with self.ledger.engine.begin() as conn:
+            for feed in self.consumes:
+                await conn.execute(
+                    _CREATE, {"consumer": self.consumer, "feed": feed, "partitions": feeds()[feed].partitions}
+                )
+
+    async def places(self, partitions: Sequence[Partition]) -> dict[Partition, Place]:
+        async with self.ledger.engine.connect() as conn:
+            rows = (await conn.execute(_PLACES, {"consumer": self.consumer})).all()
+        found = {(r.feed, r.partition): Place(r.next, r.last_id, r.generation) for r in rows}
+        return {p: found.get(p, Place()) for p in partitions}
+
+    async def apply(
+        self, records: Mapping[Partition, Sequence[Record]], cut: Cutter
+    ) -> dict[Partition, tuple[Place, Cut]]:
+        results: dict[Partition, tuple[Place, Cut]] = {}
+        todo = {p: sorted(rs, key=lambda r: r.position) for p, rs in records.items()}
+        lost_races = 0
+        while todo:
+            some = _first(todo, self.batch)
+            try:
+                done = await self._apply_once(some, cut)
+            except Poison as poison:
+                log.warning("handler failed", error=str(poison), **_named(poison.record))
+                self.batch = 1
+                continue
+            except Exception as e:
+                lost_races += 1
+                if lost_races > 20 or not (isinstance(e, Conflict) or db.is_race(e)):
+                    raise
+                await asyncio.sleep(random.uniform(0, 0.02))  # noqa: S311
+                continue
+            self.batch = min(self.batch * 2, 2000)
+            for partition, (place, result) in done.items():
+                rest = todo.pop(partition)[len(some[partition]) :]
+                if rest and not result.waiting and not result.red:
+                    todo[partition] = rest
+                results[partition] = (place, replace(result, waiting=(*result.waiting, *rest)))
+        return results
+
+    async def _apply_once(
+        self, records: Mapping[Partition, Sequence[Record]], cut: Cutter
+    ) -> dict[Partition, tuple[Place, Cut]]:
+        alone = self.batch == 1
+        tries = await self._count_try(records, 1) if alone else 0
+        try:
+            return await self._transact(records, cut, tries)
+        except Poison:
+            raise
+        except BaseException:
+            if alone:  # an outage or a lost race is not this event's fault
+                with contextlib.suppress(Exception):
+                    await self._count_try(records, -1)
+            raise
+
+    async def _transact(
+        self, records: Mapping[Partition, Sequence[Record]], cut: Cutter, tries: int
+    ) -> dict[Partition, tuple[Place, Cut]]:
+        results: dict[Partition, tuple[Place, Cut]] = {}
+        async with self.ledger.engine.connect() as conn, conn.begin():
+            places = await self._lock(conn, records)
+            for partition, some in records.items():
+                place = places[partition].place
+                result = cut(partition, place, some)
+                results[partition] = (result.place_after(place), result)
+            run = [r for _, result in results.values() for r in result.run]
+            published = await self._handle(conn, run, tries=tries)
+            failpoint("consumer.handled")
+            for partition, (after, result) in results.items():
+                if result.run:
+                    await self._advance(conn, partition, places[partition].place, after)
+        if published:
+            self.ledger.wake()
+        return results
+
+    async def _count_try(self, records: Mapping[Partition, Sequence[Record]], by: int) -> int:
+        """Remember the try before it is made: what kills the process must not be tried for ever."""
+        ((feed, partition), (record,)) = next(iter(records.items()))
+        async with self.ledger.engine.begin() as conn:
+            row = {"consumer": self.consumer, "feed": feed, "partition": partition, "next": record.position, "by": by}
+            return (await conn.execute(_TRY, row)).scalar() or 1
+
+    async def _lock(
+        self, conn: AsyncConnection, records: Mapping[Partition, Sequence[Record]]
+    ) -> dict[Partition, Progressed]:
+        keys = list(records)
+        rows = await conn.execute(
+            _LOCK,
+            {"consumer": self.consumer, "feeds": [f for f, _ in keys], "partitions": [p for _, p in keys]},
+        )
+        return {
+            (r.feed, r.partition): Progressed(Place(r.next, r.last_id, r.generation), r.tries) for r in rows.all()
+        }
+
+    async def _handle(self, conn: AsyncConnection, run: Sequence[Record], *, tries: int) -> bool:
+        """Each tenant's events together, in order; order between partitions means nothing. True when events were
+        appended."""
+        if not run:
+            return False
+        parked = await self._parked_keys(conn, run)
+        by_tenant: dict[str, list[Record]] = {}
+        for record in run:
+            by_tenant.setdefault(str(record.meta.tenant) if record.meta else "", []).append(record)
+        published = False
+        for records in by_tenant.values():
+            assert records[0].meta  # the intake lets nothing else through
+            await db.set_tenant(conn, records[0].meta.tenant)
+            for record in records:
+                if (record.feed, record.key) in parked:
+                    await self._park(conn, record, "key", "an earlier event of this key is parked", 0)
+                elif record.meta and record.meta.type not in feeds()[record.feed].messages:
+                    # A newer producer's: set aside without holding its key, tried again after an upgrade.
+                    await self._park(conn, record, "unknown-type", "this build does not know the type", 0)
+                elif tries >= TRIES:
+                    parked.add((record.feed, record.key))
+                    published |= await self._last_try(conn, record, tries)
+                else:
+                    published |= await self.handle_one(conn, record)
+        return published
+
+    async def _last_try(self, conn: AsyncConnection, record: Record, tries: int) -> bool:
+        """The fifth try in a savepoint, so that its failure can be parked in this very transaction."""
+        try:
+            async with conn.begin_nested():
+                if tries > TRIES:  # the tries before it never came back: it kills the process
+                    raise Poison(record, RuntimeError(f"the process died {tries - 1} times while handling it"))
+                return await self.handle_one(conn, record)
+        except Poison as poison:
+            log.error("parked", error=str(poison), **_named(record))
+            await self._park(conn, record, "failed", str(poison), min(tries, TRIES))
+            return False
+
+    async def handle_one(self, conn: AsyncConnection, record: Record) -> bool:
+        """Run the handler of one record inside `conn`'s transaction. Raises Poison for what is the record's fault."""
+        meta = record.meta
+        assert meta
+        found = self._handlers.get(meta.type)
+        if found is None:
+            return False
+        kind, handler = found
+        tx = Tx(
+            conn,
+            meta.tenant,
+            self.ledger.feed,
+            now=self.ledger.clock(),
+            new_id=self.ledger.new_id,
+            actor=f"event:{meta.id}",
+            correlation_id=meta.correlation_id,
+            causation_id=str(meta.id),
+        )
+        with telemetry.event_span(f"handle {spelled(meta.type)}", meta, consumer=self.consumer):
+            try:
+                await handler(tx, decode(kind, record), meta)
+                failpoint("consumer.effect")
+                published = tx.has_events
+                await tx.flush()
+            except (Conflict, Unavailable):
+                raise
+            except Exception as e:
+                if db.is_outage(e) or db.is_race(e):
+                    raise
+                raise Poison(record, e) from e
+        telemetry.EVENTS_HANDLED.labels(self.consumer, spelled(meta.type)).inc()
+        return published
+
+    async def _advance(self, conn: AsyncConnection, partition: Partition, before: Place, after: Place) -> None:
+        done = await conn.execute(
+            _ADVANCE,
+            {
+                "consumer": self.consumer,
+                "feed": partition[0],
+                "partition": partition[1],
+                "before": before.next,
+                "after": after.next,
+                "last_id": after.last_id,
+                "generation": after.generation,
+            },
+        )
+        # We hold the row's lock: anything else would mean two members handled the same run.
+        assert done.rowcount == 1, f"progress of {partition} moved under its lock"
+
+    async def _parked_keys(self, conn: AsyncConnection, run: Sequence[Record]) -> set[tuple[str, str]]:
+        keys = list({r.key for r in run})
+        rows = await conn.execute(_PARKED_KEYS, {"consumer": self.consumer, "keys": keys})
+        return {(r.feed, r.key) for r in rows.all()}
+
+    async def _park(self, conn: AsyncConnection, record: Record, kind: str, reason: str, tries: int) -> None:
+        await conn.execute(
+            _PARK,
+            {
+                "consumer": self.consumer,
+                "feed": record.feed,
+                "partition": record.partition,
+                "position": record.position,
+                "generation": record.generation,
+                "kind": kind,
+                "tenant": str(record.meta.tenant) if record.meta else "",
+                "key": record.key,
+                "event_id": record.id,
+                "type": record.meta.type if record.meta else "",
+                "header_names": [name for name, _ in record.headers],
+                "header_values": [value for _, value in record.headers],
+                "body": record.value,
+                "reason": reason[:2000],
+                "tries": tries,
+            },
+        )
+        telemetry.PARKED.labels(self.consumer, record.feed).inc()
+
+    async def raise_alarm(self, partition: Partition, alarm: str) -> None:
+        await self._note(_ALARM, partition, alarm=alarm[:1000])
+
+    async def count_healed(self, partition: Partition, events: int) -> None:
+        await self._note(_HEALED, partition, events=events)
+
+    async def _note(self, statement: Any, partition: Partition, **values: object) -> None:
+        async with self.ledger.engine.begin() as conn:
+            row = {"consumer": self.consumer, "feed": partition[0], "partition": partition[1], **values}
+            await conn.execute(statement, row)
+
+
+def _first(todo: Mapping[Partition, Sequence[Record]], limit: int) -> dict[Partition, Sequence[Record]]:
+    """The first `limit` records over all partitions."""
+    taken: dict[Partition, Sequence[Record]] = {}
+    for partition, records in todo.items():
+        if limit <= 0:
+            break
+        if records:
+            taken[partition] = records[:limit]
+            limit -= len(taken[partition])
+    return taken
+
+
+def _named(record: Record) -> dict[str, object]:
+    return {
+        "feed": record.feed,
+        "partition": record.partition,
+        "position": record.position,
+        "event_id": record.id,
+        "type": spelled(record.meta.type) if record.meta else "",
+    }

@@ -1,0 +1,84 @@
+"""Connections to PostgreSQL: one pooled engine for handlers and reads, bare asyncpg for the relay."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+# What a handler may block on at most. A process frozen inside a transaction holds row locks: the server frees them.
+SESSION = {"timezone": "UTC", "idle_in_transaction_session_timeout": "5000", "lock_timeout": "4000"}
+
+_SET_TENANT = text("SELECT set_config('lyceum.tenant', :tenant, true)")
+
+
+def dsn(url: str) -> str:
+    """The URL as asyncpg wants it."""
+    return url.replace("postgresql+asyncpg://", "postgresql://", 1)
+
+
+def make_engine(url: str, *, pool: int = 10, application: str = "lyceum") -> AsyncEngine:
+    """Does not connect yet."""
+    return create_async_engine(
+        dsn(url).replace("postgresql://", "postgresql+asyncpg://", 1),
+        pool_size=pool,
+        max_overflow=pool,
+        pool_timeout=5,
+        pool_use_lifo=True,
+        connect_args={"server_settings": {**SESSION, "application_name": application}, "timeout": 5},
+    )
+
+
+async def connect(url: str, *, application: str, **session: str) -> asyncpg.Connection:
+    """A connection outside the pool, for whoever holds one for long: the relay, listeners."""
+    settings = {**SESSION, **session, "application_name": application}
+    return await asyncpg.connect(dsn(url), server_settings=settings, timeout=5)
+
+
+async def set_tenant(conn: AsyncConnection, tenant: UUID) -> None:
+    """For this transaction only: a pooled connection must never carry a tenant into the next request."""
+    await conn.execute(_SET_TENANT, {"tenant": str(tenant)})
+
+
+@asynccontextmanager
+async def driver(conn: AsyncConnection) -> AsyncIterator[asyncpg.Connection]:
+    """The asyncpg connection under `conn`, inside the same transaction, for statements over arrays."""
+    raw = await conn.get_raw_connection()
+    connection = raw.driver_connection
+    assert isinstance(connection, asyncpg.Connection)
+    yield connection
+
+
+# A lost race: doing it again from the start is right and cheap.
+_RACES = ("40001", "40P01", "55P03")
+# The server went away or refuses connections for a while; class 08, 57P0x, 53xxx, 25P03 (idle in transaction).
+_OUTAGES = ("08", "57P", "53", "25P03")
+
+
+def sqlstate(error: BaseException) -> str:
+    """PostgreSQL's code of an error, whether it came through SQLAlchemy or straight from asyncpg; else ''."""
+    if isinstance(error, DBAPIError):
+        error = error.orig or error
+    for candidate in (error, error.__cause__):
+        if code := getattr(candidate, "sqlstate", None):
+            return str(code)
+    return ""
+
+
+def is_race(error: BaseException) -> bool:
+    """A deadlock, serialization failure or lock time-out."""
+    return sqlstate(error) in _RACES
+
+
+def is_outage(error: BaseException) -> bool:
+    """PostgreSQL or the network to it is down: nothing about this request is wrong."""
+    if isinstance(error, (OSError, TimeoutError, asyncpg.InterfaceError)):
+        return True
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    if type(error).__module__.startswith("sqlalchemy") and type(error).__name__ in ("TimeoutError", "InterfaceError"):
+        return True
+    return sqlstate(error).startswith(_OUTAGES)

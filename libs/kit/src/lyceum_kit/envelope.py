@@ -1,0 +1,167 @@
+"""Events on the wire: CloudEvents 1.0, Kafka binary mode (kafka-protocol-binding §3.2), Protobuf bodies.
+
+Everything needed to route, order, deduplicate and park an event stands in its headers.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from google.protobuf.message import Message
+
+CONTENT_TYPE = "application/protobuf"
+
+
+class Undecodable(ValueError):
+    """A record whose headers do not make an event of a feed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What the headers say of an event. `position` counts from 1 within (feed, partition)."""
+
+    id: UUID
+    type: str
+    source: str
+    stream: str
+    version: int
+    time: datetime
+    tenant: UUID
+    feed: str
+    partition: int
+    position: int
+    generation: int
+    previous: str = ""  # the id at position - 1; empty at position 1
+    correlation_id: str = ""
+    causation_id: str = ""
+    traceparent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One event as it came from Kafka or from EventFeed.Read; `meta` is None when its headers are unreadable."""
+
+    feed: str
+    partition: int
+    position: int  # 0 when unknown
+    generation: int
+    previous: str
+    id: str
+    key: str
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...]
+    meta: Meta | None = None
+    offset: int = -1  # in Kafka; -1 when read from the ledger
+
+
+def to_headers(meta: Meta) -> list[tuple[str, bytes]]:
+    pairs = (
+        ("ce_specversion", "1.0"),
+        ("ce_id", str(meta.id)),
+        ("ce_type", meta.type),
+        ("ce_source", meta.source),
+        ("ce_subject", meta.stream),
+        ("ce_time", meta.time.isoformat()),
+        ("ce_tenant", str(meta.tenant)),
+        ("ce_streamversion", str(meta.version)),
+        ("ce_feedgeneration", str(meta.generation)),
+        ("ce_feedposition", str(meta.position)),
+        ("ce_feedprevious", meta.previous),
+        ("ce_correlationid", meta.correlation_id),
+        ("ce_causationid", meta.causation_id),
+        ("content-type", CONTENT_TYPE),
+        ("traceparent", meta.traceparent),
+    )
+    return [(name, value.encode()) for name, value in pairs]
+
+
+def meta_of(feed: str, row: Mapping[str, Any]) -> Meta:
+    """The headers of a numbered event, from a row of `events` joined with its position."""
+    return Meta(
+        id=row["id"],
+        type=row["type"],
+        source=f"lyceum/{feed}",
+        stream=row["stream"],
+        version=row["version"],
+        time=row["at"],
+        tenant=row["tenant"],
+        feed=feed,
+        partition=row["partition"],
+        position=row["position"],
+        generation=row["generation"],
+        previous=row["previous"],
+        correlation_id=row["correlation_id"],
+        causation_id=row["causation_id"],
+        traceparent=row["traceparent"],
+    )
+
+
+def _meta(feed: str, partition: int, headers: Iterable[tuple[str, bytes]]) -> Meta:
+    h = {name: value.decode() for name, value in headers}
+    if h["ce_specversion"] != "1.0":
+        raise ValueError("not CloudEvents 1.0")
+    return Meta(
+        id=UUID(h["ce_id"]),
+        type=h["ce_type"],
+        source=h["ce_source"],
+        stream=h["ce_subject"],
+        version=int(h["ce_streamversion"]),
+        time=datetime.fromisoformat(h["ce_time"]),
+        tenant=UUID(h["ce_tenant"]),
+        feed=feed,
+        partition=partition,
+        position=int(h["ce_feedposition"]),
+        generation=int(h["ce_feedgeneration"]),
+        previous=h["ce_feedprevious"],
+        correlation_id=h.get("ce_correlationid", ""),
+        causation_id=h.get("ce_causationid", ""),
+        traceparent=h.get("traceparent", ""),
+    )
+
+
+def _number(headers: Sequence[tuple[str, bytes]], name: str) -> int:
+    value = next((v for n, v in headers if n == name), b"")
+    return int(value) if value.isdigit() and len(value) < 19 else 0
+
+
+def _text(headers: Sequence[tuple[str, bytes]], name: str) -> str:
+    return next((v for n, v in headers if n == name), b"").decode(errors="replace")
+
+
+def read_record(
+    feed: str,
+    partition: int,
+    key: bytes | None,
+    value: bytes | None,
+    headers: Sequence[tuple[str, bytes]],
+    *,
+    offset: int = -1,
+) -> Record:
+    """Never raises: what cannot be read comes back with `meta=None`, to be checked against the ledger."""
+    try:
+        meta = _meta(feed, partition, headers)
+    except (KeyError, ValueError):
+        meta = None
+    return Record(
+        feed=feed,
+        partition=partition,
+        position=_number(headers, "ce_feedposition"),
+        generation=_number(headers, "ce_feedgeneration"),
+        previous=_text(headers, "ce_feedprevious"),
+        id=_text(headers, "ce_id"),
+        key=(key or b"").decode(errors="replace"),
+        value=value or b"",
+        headers=tuple(headers),
+        meta=meta,
+        offset=offset,
+    )
+
+
+def decode(message_type: type[Message], record: Record) -> Message:
+    """The event's message, or Undecodable."""
+    try:
+        return message_type.FromString(record.value)
+    except Exception as e:  # protobuf raises DecodeError, or its C core a RuntimeError
+        raise Undecodable(f"body of {record.id!r} is no {message_type.DESCRIPTOR.full_name}") from e

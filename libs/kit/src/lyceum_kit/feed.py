@@ -1,0 +1,194 @@
+"""EventFeed: the ledger answers how far a feed is and reads it by position, to whoever lost something on the wire."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import asyncpg
+import grpc
+from lyceum.feed.v1 import feed_service_pb2 as pb
+from lyceum.feed.v1 import feed_service_pb2_grpc as pb_grpc
+
+from lyceum_kit import db
+from lyceum_kit.envelope import Record, meta_of, read_record, to_headers
+from lyceum_kit.errors import NotFound, Unavailable
+from lyceum_kit.rpc import Peers, RpcService
+from lyceum_kit.topics import Feed, feeds
+
+ROWS_A_MESSAGE = 200
+READ_LIMIT = 10_000
+
+_HEADS = "SELECT partition, head, sent FROM feed_head WHERE feed = $1 ORDER BY partition"
+_GENERATIONS = "SELECT partition, generation, start FROM feed_generation WHERE feed = $1 ORDER BY generation"
+_READ = """
+SELECT p.partition, p.position, g.generation,
+       coalesce(q.id::text, '') AS previous,
+       e.id, e.type, e.stream, e.version, e.at, e.tenant, e.key, e.data,
+       e.correlation_id, e.causation_id, e.traceparent
+FROM feed_position p
+JOIN events e ON e.id = p.id
+LEFT JOIN feed_position q ON q.feed = p.feed AND q.partition = p.partition AND q.position = p.position - 1
+CROSS JOIN LATERAL (
+  SELECT generation FROM feed_generation
+  WHERE feed = p.feed AND partition = p.partition AND start <= p.position ORDER BY generation DESC LIMIT 1
+) g
+WHERE p.feed = $1 AND p.partition = $2 AND p.position >= $3 AND p.position < $4
+ORDER BY p.position
+"""
+
+
+class EventFeedServicer(pb_grpc.EventFeedServicer):
+    """Serves the feeds of one or more services of this process: `pools` by feed name, connected as relay roles."""
+
+    def __init__(self, sources: dict[str, "FeedSource"]) -> None:
+        self._sources = sources
+
+    async def Heads(  # noqa: N802
+        self, request: pb.HeadsRequest, context: "grpc.aio.ServicerContext[pb.HeadsRequest, pb.HeadsResponse]"
+    ) -> pb.HeadsResponse:
+        return await self._source(request.feed).heads(request.feed)
+
+    async def Read(  # noqa: N802
+        self, request: pb.ReadRequest, context: "grpc.aio.ServicerContext[pb.ReadRequest, pb.ReadResponse]"
+    ) -> AsyncIterator[pb.ReadResponse]:
+        source = self._source(request.feed)
+        limit = min(request.limit or READ_LIMIT, READ_LIMIT)
+        start = request.from_position
+        for first in range(start, start + limit, ROWS_A_MESSAGE):
+            last = min(first + ROWS_A_MESSAGE, start + limit)
+            records = await source.read(request.feed, request.partition, first, last)
+            if records:
+                yield pb.ReadResponse(records=records)
+            if len(records) < last - first:
+                return
+
+    def _source(self, feed: str) -> "FeedSource":
+        if feed not in self._sources:
+            raise NotFound(f"No feed {feed!r} is produced here; here are: {', '.join(sorted(self._sources))}")
+        return self._sources[feed]
+
+
+class FeedSource:
+    """The numbered events of one service's database, read as its relay role."""
+
+    def __init__(self, url: str, role: str) -> None:
+        self._url = url
+        self._role = f"{role}_relay"
+        self._pool: asyncpg.Pool | None = None
+
+    async def heads(self, feed: str) -> pb.HeadsResponse:
+        pool = await self._connected()
+        try:
+            async with pool.acquire() as connection:
+                rows = await connection.fetch(_HEADS, feed)
+                generations = await connection.fetch(_GENERATIONS, feed)
+        except Exception as e:
+            raise _unavailable(e) from e
+        return pb.HeadsResponse(
+            partitions=[
+                pb.PartitionHead(
+                    partition=row["partition"],
+                    head=row["head"],
+                    sent=row["sent"],
+                    generations=[
+                        pb.Generation(generation=g["generation"], start=g["start"])
+                        for g in generations
+                        if g["partition"] == row["partition"]
+                    ],
+                )
+                for row in rows
+            ]
+        )
+
+    async def read(self, feed: str, partition: int, first: int, end: int) -> list[pb.FeedRecord]:
+        """Positions first … end - 1."""
+        pool = await self._connected()
+        try:
+            async with pool.acquire() as connection:
+                rows = await connection.fetch(_READ, feed, partition, first, end)
+        except Exception as e:
+            raise _unavailable(e) from e
+        return [
+            pb.FeedRecord(
+                headers=dict(to_headers(meta_of(feed, row))), key=row["key"].encode(), value=row["data"]
+            )
+            for row in rows
+        ]
+
+    async def close(self) -> None:
+        if self._pool:
+            await self._pool.close()
+
+    async def _connected(self) -> asyncpg.Pool:
+        if self._pool is None:
+            try:
+                self._pool = await asyncpg.create_pool(
+                    db.dsn(self._url), min_size=0, max_size=4, timeout=5, setup=self._as_relay,
+                    server_settings={**db.SESSION, "application_name": "feed"},
+                )
+            except Exception as e:
+                raise _unavailable(e) from e
+        return self._pool
+
+    async def _as_relay(self, connection: asyncpg.Connection) -> None:
+        await connection.execute(f'SET ROLE "{self._role}"')
+
+
+def _unavailable(error: Exception) -> Exception:
+    return Unavailable("The ledger's database cannot be reached", retry_after=2) if db.is_outage(error) else error
+
+
+def event_feed(sources: dict[str, FeedSource]) -> RpcService:
+    servicer = EventFeedServicer(sources)
+    services_only = frozenset({"service", "operator"})
+    return RpcService(
+        name="lyceum.feed.v1.EventFeed",
+        add=lambda server: pb_grpc.add_EventFeedServicer_to_server(servicer, server),
+        access={"Heads": services_only, "Read": services_only},
+    )
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a producer says of one partition."""
+
+    head: int
+    sent: int
+    generations: tuple[tuple[int, int], ...]  # (generation, start), oldest first
+
+    def generation_at(self, position: int) -> int:
+        """The generation that position belongs to: the last one that starts at or before it."""
+        return next((g for g, start in reversed(self.generations) if start <= position), 0)
+
+
+class FeedReader:
+    """A consumer's way to the producers' EventFeeds."""
+
+    def __init__(self, peers: Peers) -> None:
+        self._peers = peers
+
+    async def heads(self, feed: str) -> list[Head]:
+        """By partition. Raises Unavailable."""
+        try:
+            stub = pb_grpc.EventFeedStub(self._peers.channel(feeds()[feed].producer))
+            answer = await stub.Heads(
+                pb.HeadsRequest(feed=feed), timeout=5, metadata=await self._peers.metadata(None)
+            )
+        except grpc.aio.AioRpcError as e:
+            raise Unavailable(f"{feed}: its EventFeed does not answer: {e.code().name} {e.details()}") from e
+        return [
+            Head(p.head, p.sent, tuple((g.generation, g.start) for g in p.generations)) for p in answer.partitions
+        ]
+
+    async def read(self, feed: str, partition: int, first: int, limit: int) -> list[Record]:
+        """Positions first, first + 1, … as far as the ledger has them. Raises Unavailable."""
+        records: list[Record] = []
+        try:
+            stub = pb_grpc.EventFeedStub(self._peers.channel(feeds()[feed].producer))
+            request = pb.ReadRequest(feed=feed, partition=partition, from_position=first, limit=limit)
+            async for page in stub.Read(request, timeout=30, metadata=await self._peers.metadata(None)):
+                records += [
+                    read_record(feed, partition, r.key, r.value, list(r.headers.items())) for r in page.records
+                ]
+        except grpc.aio.AioRpcError as e:
+            raise Unavailable(f"{feed}: its EventFeed does not answer: {e.code().name} {e.details()}") from e
+        return records

@@ -1,0 +1,300 @@
+"""The event store: append-only streams in PostgreSQL, and the transaction that handlers work in.
+
+A command loads a stream, decides, and appends with the version it decided on. The primary key
+(tenant, stream, version) turns a race into a Conflict, upon which `Ledger.run` runs the handler again. The same
+transaction writes read tables, timers and the outbox, from which the relay numbers and sends. Nobody else publishes.
+"""
+
+import asyncio
+import contextlib
+import json
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple, TypeVar
+from uuid import UUID
+
+import asyncpg
+from google.protobuf.message import Message
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from lyceum_kit import db
+from lyceum_kit.errors import Conflict, Unavailable
+from lyceum_kit.ids import Clock, NewId, new_id, utc_now
+from lyceum_kit.telemetry import current_traceparent
+from lyceum_kit.topics import Feed
+
+T = TypeVar("T")
+
+MAX_EVENT_BYTES = 512 * 1024
+ATTEMPTS = 5
+OUTBOX_CHANNEL = "lyceum_outbox"
+
+
+class Stream(NamedTuple):
+    """A stream's events in order. Version 0: it does not exist yet."""
+
+    version: int
+    events: list[Message]
+
+
+@dataclass(frozen=True)
+class _Appended:
+    stream: str
+    version: int
+    key: str
+    id: UUID
+    type: str
+    data: bytes
+    message: Message
+
+
+@dataclass(frozen=True)
+class _TimerSet:
+    kind: str
+    key: str
+    due_at: datetime | None  # None cancels
+    payload: str
+
+
+_LOAD = text("SELECT version, type, data FROM events WHERE tenant = :tenant AND stream = :stream ORDER BY version")
+_LOAD_MANY = text(
+    "SELECT stream, version, type, data FROM events"
+    " WHERE tenant = :tenant AND stream = ANY(:streams) ORDER BY stream, version"
+)
+# One statement for events and outbox. WITH ORDINALITY hands rows over in array order, so the outbox's sequence
+# follows the order of appending.
+_APPEND = """
+WITH rows AS (
+  SELECT * FROM unnest($1::text[], $2::int[], $3::uuid[], $4::text[], $5::text[], $6::bytea[], $7::smallint[])
+    WITH ORDINALITY AS r(stream, version, id, type, key, data, partition, n)
+), stored AS (
+  INSERT INTO events (tenant, stream, version, id, type, key, at, actor, data, correlation_id, causation_id, traceparent)
+  SELECT $8, stream, version, id, type, key, $9, $10, data, $11, $12, $13 FROM rows
+)
+INSERT INTO outbox (feed, partition, id) SELECT $14, partition, id FROM rows
+"""
+_SET_TIMER = text(
+    "INSERT INTO timers (tenant, kind, key, due_at, next_at, payload)"
+    " VALUES (:tenant, :kind, :key, :due_at, :due_at, CAST(:payload AS jsonb))"
+    " ON CONFLICT (tenant, kind, key) DO UPDATE"
+    " SET due_at = excluded.due_at, next_at = excluded.due_at, payload = excluded.payload, tries = 0, error = ''"
+)
+_CANCEL_TIMER = text("DELETE FROM timers WHERE tenant = :tenant AND kind = :kind AND key = :key")
+
+
+class Tx:
+    """One transaction of one tenant. Handlers load, decide, append; committing is the edge's work."""
+
+    def __init__(
+        self,
+        conn: AsyncConnection,
+        tenant: UUID,
+        feed: Feed,
+        *,
+        now: datetime,
+        new_id: NewId,
+        actor: str = "",
+        correlation_id: str = "",
+        causation_id: str = "",
+    ) -> None:
+        self.conn = conn
+        self.tenant = tenant
+        self.now = now
+        self.actor = actor
+        self.new_id = new_id
+        self.correlation_id = correlation_id or str(new_id())
+        self.causation_id = causation_id
+        self._feed = feed
+        self._appended: list[_Appended] = []
+        self._timers: dict[tuple[str, str], _TimerSet] = {}
+
+    async def load(self, stream: str) -> Stream:
+        """The stream, with what this transaction has appended to it already."""
+        rows = (await self.conn.execute(_LOAD, {"tenant": self.tenant, "stream": stream})).all()
+        events = [self._decode(row.type, row.data) for row in rows]
+        return self._with_appended(stream, events)
+
+    async def load_many(self, streams: Sequence[str]) -> dict[str, Stream]:
+        """Each asked stream, also those that do not exist, in one statement."""
+        found: dict[str, list[Message]] = {stream: [] for stream in streams}
+        for row in await self.conn.execute(_LOAD_MANY, {"tenant": self.tenant, "streams": list(found)}):
+            found[row.stream].append(self._decode(row.type, row.data))
+        return {stream: self._with_appended(stream, events) for stream, events in found.items()}
+
+    def append(self, stream: str, events: Sequence[Message], *, expected: int, key: str | None = None) -> None:
+        """Queue `events` as versions expected + 1, …; written in one statement before the commit.
+
+        `key` decides the feed's partition and must be the same for all events of a stream: the stream itself
+        (the default), or the person for learner events.
+        """
+        for version, message in enumerate(events, expected + 1):
+            self._appended.append(self._checked(stream, version, key or stream, message))
+
+    def set_timer(
+        self, kind: str, key: str, due_at: datetime, payload: Mapping[str, str] | None = None
+    ) -> None:
+        """Run the service's handler for `kind` at `due_at`, or as soon after as it is up. (kind, key) is one timer."""
+        self._timers[kind, key] = _TimerSet(kind, key, due_at, json.dumps(dict(payload or {})))
+
+    def cancel_timer(self, kind: str, key: str) -> None:
+        self._timers[kind, key] = _TimerSet(kind, key, None, "")
+
+    async def flush(self) -> None:
+        """Write what was queued. Called by whoever opened the transaction."""
+        if self._appended:
+            await self._write_events()
+            self._appended = []
+        for timer in self._timers.values():
+            row = {"tenant": self.tenant, "kind": timer.kind, "key": timer.key}
+            if timer.due_at is None:
+                await self.conn.execute(_CANCEL_TIMER, row)
+            else:
+                await self.conn.execute(_SET_TIMER, {**row, "due_at": timer.due_at, "payload": timer.payload})
+        self._timers = {}
+
+    @property
+    def has_events(self) -> bool:
+        return bool(self._appended)
+
+    async def _write_events(self) -> None:
+        rows = self._appended
+        try:
+            async with db.driver(self.conn) as connection:
+                await connection.execute(
+                    _APPEND,
+                    [r.stream for r in rows],
+                    [r.version for r in rows],
+                    [r.id for r in rows],
+                    [r.type for r in rows],
+                    [r.key for r in rows],
+                    [r.data for r in rows],
+                    [self._feed.partition_of(r.key) for r in rows],
+                    self.tenant,
+                    self.now,
+                    self.actor,
+                    self.correlation_id,
+                    self.causation_id,
+                    current_traceparent(),
+                    self._feed.name,
+                )
+        except asyncpg.UniqueViolationError as e:
+            if e.constraint_name != "events_pkey":
+                raise
+            raise Conflict from e
+
+    def _decode(self, type_name: str, data: bytes) -> Message:
+        return self._feed.messages[type_name].FromString(data)
+
+    def _with_appended(self, stream: str, events: list[Message]) -> Stream:
+        events = events + [a.message for a in self._appended if a.stream == stream]
+        return Stream(len(events), events)
+
+    def _checked(self, stream: str, version: int, key: str, message: Message) -> _Appended:
+        name = message.DESCRIPTOR.full_name
+        if name not in self._feed.messages:
+            raise ValueError(f"{name} is not of feed {self._feed.name!r}")
+        for field in message.DESCRIPTOR.fields:
+            # Protobuf cannot tell an empty string from a missing one: an id that must be there must not be empty.
+            if field.name.endswith("_id") and not field.has_presence and getattr(message, field.name) == "":
+                raise ValueError(f"{name}.{field.name} is empty")
+        data = message.SerializeToString()
+        if len(data) > MAX_EVENT_BYTES:
+            raise ValueError(f"{name} has {len(data)} bytes, more than {MAX_EVENT_BYTES}")
+        return _Appended(stream, version, key, self.new_id(), name, data, message)
+
+
+class Ledger:
+    """One service's event store."""
+
+    def __init__(
+        self, engine: AsyncEngine, feed: Feed, *, clock: Clock = utc_now, new_id: NewId = new_id
+    ) -> None:
+        self.engine = engine
+        self.feed = feed
+        self.clock = clock
+        self.new_id = new_id
+        self._waker: asyncio.Task[None] | None = None
+        self._wake_again = False
+
+    async def run(
+        self,
+        tenant: UUID,
+        handler: Callable[..., Awaitable[T]],
+        *args: object,
+        actor: str = "",
+        **kwargs: object,
+    ) -> T:
+        """Run `handler(tx, …)` in a transaction, all or nothing; again from the start when it lost a race.
+
+        `actor` (a person's or client's id) is stored with the events. Raises Conflict when it lost five times,
+        Unavailable when PostgreSQL cannot be reached, else what the handler raises.
+        """
+        for attempt in range(ATTEMPTS):
+            try:
+                async with self.transaction(tenant, actor=actor) as tx:
+                    return await handler(tx, *args, **kwargs)
+            except Conflict:
+                if attempt == ATTEMPTS - 1:
+                    raise
+            except Exception as e:
+                if db.is_outage(e):
+                    raise Unavailable("The database cannot be reached", retry_after=2) from e
+                if not db.is_race(e) or attempt == ATTEMPTS - 1:
+                    raise
+            # Two who met once meet again unless one waits a little longer.
+            await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311
+        raise AssertionError("unreachable")
+
+    @asynccontextmanager
+    async def transaction(self, tenant: UUID, *, actor: str = "") -> AsyncIterator[Tx]:
+        async with self.engine.connect() as conn, conn.begin():
+            await db.set_tenant(conn, tenant)
+            tx = Tx(conn, tenant, self.feed, now=self.clock(), new_id=self.new_id, actor=actor)
+            yield tx
+            published = tx.has_events
+            await tx.flush()
+        if published:
+            self.wake()
+
+    @asynccontextmanager
+    async def read(self, tenant: UUID) -> AsyncIterator[AsyncConnection]:
+        """A read-only transaction of one tenant. Raises Unavailable when PostgreSQL cannot be reached."""
+        try:
+            async with self.engine.connect() as conn, conn.begin():
+                await conn.execute(text("SET TRANSACTION READ ONLY"))
+                await db.set_tenant(conn, tenant)
+                yield conn
+        except Exception as e:
+            if db.is_outage(e):
+                raise Unavailable("The database cannot be reached", retry_after=2) from e
+            raise
+
+    def wake(self) -> None:
+        """Tell the relay, in whichever process, that the outbox has something.
+
+        One debounced connection notifies after commits: NOTIFY inside the transactions takes a lock that halves
+        their rate. A lost notification costs the relay's slow poll, nothing else.
+        """
+        if self._waker is None or self._waker.done():
+            self._waker = asyncio.create_task(self._notify())
+        else:
+            self._wake_again = True
+
+    async def _notify(self) -> None:
+        while True:
+            self._wake_again = False
+            with contextlib.suppress(Exception):  # the relay's poll finds the rows
+                async with self.engine.connect() as conn:
+                    await conn.execute(text(f"NOTIFY {OUTBOX_CHANNEL}"))
+                    await conn.commit()
+            if not self._wake_again:
+                return
+
+    async def close(self) -> None:
+        if self._waker and not self._waker.done():
+            await asyncio.wait([self._waker], timeout=1)
+        await self.engine.dispose()

@@ -1,0 +1,236 @@
+"""The relay: numbers what the outbox holds, partition by partition, and sends it to Kafka.
+
+One is active per service: it holds an advisory lock on the very connection that numbers. A late commit is simply
+numbered later; a stream cannot be misordered, since version n + 1 is only ever appended after n is visible. What
+is sent again carries the same number, so sending needs no memory beyond `sent`, which follows the acks.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from lyceum_kit import db, telemetry
+from lyceum_kit.envelope import meta_of, to_headers
+from lyceum_kit.failpoints import failpoint
+from lyceum_kit.ledger import OUTBOX_CHANNEL
+from lyceum_kit.topics import Feed
+from lyceum_kit.wire import kafka_options
+
+log = structlog.get_logger()
+
+NUMBER_AT_ONCE = 2000
+SEND_AT_ONCE = 500  # per partition
+SEND_TIMEOUT = 8.0  # seconds; what timed out is still queued in the producer, so the producer goes too
+SLOW_POLL = 1.0  # seconds; when a notification was lost
+# Above the send time-out: a frozen relay loses its session, and with it the lock, to another one.
+IDLE_SESSION_TIMEOUT = "15000"
+
+_NUMBER = """
+WITH taken AS (
+  DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox ORDER BY seq LIMIT $1) RETURNING seq, feed, partition, id
+), numbered AS (
+  SELECT feed, partition, id, row_number() OVER (PARTITION BY feed, partition ORDER BY seq) AS n FROM taken
+), raised AS (
+  UPDATE feed_head h SET head = h.head + c.n
+  FROM (SELECT feed, partition, max(n) AS n FROM numbered GROUP BY feed, partition) c
+  WHERE h.feed = c.feed AND h.partition = c.partition
+  RETURNING h.feed, h.partition, h.head - c.n AS before
+)
+INSERT INTO feed_position (feed, partition, position, id)
+SELECT n.feed, n.partition, r.before + n.n, n.id FROM numbered n JOIN raised r USING (feed, partition)
+"""
+
+# Positions to send, with the id before each: the first of a batch asks the table, the others the row above.
+_TO_SEND = """
+SELECT h.partition, p.position, g.generation, coalesce(q.id::text, '') AS previous,
+       e.id, e.type, e.stream, e.version, e.at, e.tenant, e.key, e.data,
+       e.correlation_id, e.causation_id, e.traceparent
+FROM feed_head h
+CROSS JOIN LATERAL (
+  SELECT position, id FROM feed_position
+  WHERE feed = h.feed AND partition = h.partition AND position > h.sent ORDER BY position LIMIT $2
+) p
+JOIN events e ON e.id = p.id
+LEFT JOIN feed_position q ON q.feed = h.feed AND q.partition = h.partition AND q.position = p.position - 1
+CROSS JOIN LATERAL (
+  SELECT generation FROM feed_generation
+  WHERE feed = h.feed AND partition = h.partition AND start <= p.position ORDER BY generation DESC LIMIT 1
+) g
+WHERE h.feed = $1 AND h.head > h.sent
+ORDER BY h.partition, p.position
+"""
+_SENT = "UPDATE feed_head SET sent = $3 WHERE feed = $1 AND partition = $2 AND sent < $3"
+_HEADS = "INSERT INTO feed_head (feed, partition) SELECT $1, n FROM generate_series(0, $2 - 1) n ON CONFLICT DO NOTHING"
+_FIRST_GENERATION = """
+INSERT INTO feed_generation (feed, generation, partition, start)
+SELECT $1, $2, n, 1 FROM generate_series(0, $3 - 1) n
+WHERE NOT EXISTS (SELECT 1 FROM feed_generation WHERE feed = $1)
+"""
+_LOCK_KEY = 0x4C594345  # "LYCE": one relay per database
+
+
+@dataclass
+class RelayStatus:
+    active: bool = False
+    error: str = ""
+
+
+class LostLock(Exception):
+    """Another relay took over, or PostgreSQL ended our session."""
+
+
+class Relay:
+    def __init__(self, url: str, role: str, feeds: Sequence[Feed], kafka: dict[str, Any]) -> None:
+        """`role`: the service's database role; the relay works as `<role>_relay`, which reads every tenant."""
+        self._url = url
+        self._role = f"{role}_relay"
+        self.feeds = feeds
+        self._kafka = kafka
+        self.status = RelayStatus()
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until cancelled: wait for the lock, relay, and start over after any failure."""
+        pause = 0.1
+        while True:
+            started = time.monotonic()
+            try:
+                await self._lead()
+            except (KafkaError, OSError, TimeoutError, LostLock, asyncpg.PostgresError, asyncpg.InterfaceError) as e:
+                self.status = RelayStatus(active=False, error=f"{type(e).__name__}: {e}")
+                log.warning("relay stopped, trying again", error=self.status.error)
+            pause = 0.1 if time.monotonic() - started > 30 else min(pause * 2, 3.0)
+            await asyncio.sleep(pause)
+
+    async def _lead(self) -> None:
+        connection = await db.connect(self._url, application="relay", idle_session_timeout=IDLE_SESSION_TIMEOUT)
+        try:
+            await connection.execute(f'SET ROLE "{self._role}"')
+            while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK_KEY):
+                await asyncio.sleep(0.5)
+            async with asyncio.timeout(5):
+                listener = await db.connect(self._url, application="relay-listener")
+            try:
+                await listener.add_listener(OUTBOX_CHANNEL, lambda *_: self._wake.set())
+                await self._relay(connection)
+            finally:
+                await _close(listener)
+        finally:
+            self.status.active = False
+            await _close(connection)
+
+    async def _relay(self, connection: asyncpg.Connection) -> None:
+        for feed in self.feeds:
+            await connection.execute(_HEADS, feed.name, feed.partitions)
+            await connection.execute(_FIRST_GENERATION, feed.name, int(time.time() * 1000), feed.partitions)
+        await ensure_topics(self.feeds, self._kafka)
+        producer = AIOKafkaProducer(
+            acks="all",
+            # Off: with idempotence aiokafka never expires a batch and hangs on a dead broker (aiokafka #1101).
+            enable_idempotence=False,
+            linger_ms=0,
+            max_batch_size=1024 * 1024,
+            max_request_size=4 * 1024 * 1024,
+            request_timeout_ms=5000,
+            retry_backoff_ms=100,
+            **self._kafka,
+        )
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT):
+                await producer.start()
+            self.status = RelayStatus(active=True)
+            while True:
+                busy = await self._pass(connection, producer)
+                if not busy:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(SLOW_POLL):
+                            await self._wake.wait()
+                    self._wake.clear()
+        finally:
+            # Stop may hang on a dead broker; whatever it still queues is sent again under the same numbers.
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(3):
+                    await producer.stop()
+
+    async def _pass(self, connection: asyncpg.Connection, producer: AIOKafkaProducer) -> bool:
+        numbered = await connection.execute(_NUMBER, NUMBER_AT_ONCE)
+        count = int(numbered.rpartition(" ")[2])
+        failpoint("relay.numbered")
+        sent = 0
+        for feed in self.feeds:
+            rows = await connection.fetch(_TO_SEND, feed.name, SEND_AT_ONCE)
+            by_partition: dict[int, list[asyncpg.Record]] = defaultdict(list)
+            for row in rows:
+                by_partition[row["partition"]].append(row)
+            acked = await asyncio.gather(*(_send(producer, feed, p, rows) for p, rows in by_partition.items()))
+            failpoint("relay.sent")
+            for partition, position in zip(by_partition, acked, strict=True):
+                await connection.execute(_SENT, feed.name, partition, position)
+            sent += len(rows)
+        telemetry.RELAY_SENT.inc(sent)
+        return count > 0 or sent > 0
+
+
+async def _send(producer: AIOKafkaProducer, feed: Feed, partition: int, rows: Sequence[asyncpg.Record]) -> int:
+    """Send in position order, one batch in flight; returns the last position acknowledged."""
+    position = 0
+    pending = list(rows)
+    while pending:
+        batch = producer.create_batch()
+        taken = 0
+        for row in pending:
+            meta = meta_of(feed.name, row)
+            if batch.append(
+                key=row["key"].encode(), value=row["data"], timestamp=None, headers=to_headers(meta)
+            ) is None:
+                break
+            taken += 1
+        async with asyncio.timeout(SEND_TIMEOUT):
+            acknowledged = await producer.send_batch(batch, feed.topic, partition=partition)
+            await acknowledged
+        position = pending[taken - 1]["position"]
+        pending = pending[taken:]
+    return position
+
+
+async def ensure_topics(feeds: Sequence[Feed], kafka: dict[str, Any]) -> None:
+    """Create what is missing, with the registry's number of partitions. Nobody else creates topics."""
+    admin = AIOKafkaAdminClient(**kafka)
+    try:
+        async with asyncio.timeout(SEND_TIMEOUT):
+            await admin.start()
+            wanted = [
+                NewTopic(
+                    name=feed.topic,
+                    num_partitions=feed.partitions,
+                    replication_factor=-1,  # the broker's default
+                    topic_configs={
+                        "retention.ms": str(feed.retention_days * 86_400_000),
+                        "max.message.bytes": str(4 * 1024 * 1024),
+                    },
+                )
+                for feed in feeds
+            ]
+            response = await admin.create_topics(wanted)
+            for topic, code, *_ in response.topic_errors:
+                error = for_code(code)
+                if code and error is not TopicAlreadyExistsError:
+                    raise error(topic)
+    finally:
+        await admin.close()
+
+
+async def _close(connection: asyncpg.Connection) -> None:
+    with contextlib.suppress(Exception):  # it may be dead already
+        async with asyncio.timeout(1):
+            await connection.close()

@@ -1,0 +1,240 @@
+"""A service as a value, and how it runs: `serve` (HTTP, gRPC), `consume` (relay, consumer, timers), or both.
+
+The local edition runs several services in one process through the same `Running`.
+"""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import structlog
+import typer
+import uvicorn
+from fastapi import FastAPI
+from sqlalchemy import make_url
+
+from lyceum_kit import logs, migrations, system, telemetry
+from lyceum_kit.consumer import Consumes, HandlerSink
+from lyceum_kit.feed import FeedReader, FeedSource, event_feed
+from lyceum_kit.intake import Intake
+from lyceum_kit.ledger import Ledger
+from lyceum_kit.parked import Parked
+from lyceum_kit.relay import Relay
+from lyceum_kit.rpc import Peers, RpcService, make_server
+from lyceum_kit.settings import KitSettings
+from lyceum_kit.timers import TimerHandler, Timers
+from lyceum_kit.tokens import Verifier
+from lyceum_kit.topics import feeds
+from lyceum_kit.wire import Subscription, kafka_options
+
+log = structlog.get_logger()
+
+Task = Callable[[], Awaitable[None]]
+S = TypeVar("S", bound=KitSettings)
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a composition root returns. Building one does no I/O."""
+
+    name: str
+    settings: KitSettings
+    http: FastAPI
+    rpc: Sequence[RpcService]
+    verifier: Verifier
+    ledger: Ledger | None = None
+    peers: Peers | None = None
+    consumes: Consumes = field(default_factory=dict[str, Any])
+    timers: Mapping[str, TimerHandler] = field(default_factory=dict[str, TimerHandler])
+    background: Sequence[Task] = ()  # runs with `consume`
+    on_start: Sequence[Task] = ()  # once, before anything is served
+    on_stop: Sequence[Task] = ()
+
+
+class Workers:
+    """The background half of a ledger service: relay, consumer, timers."""
+
+    def __init__(self, service: Service) -> None:
+        assert service.ledger and service.peers
+        settings = service.settings
+        url = settings.database_url.get_secret_value()
+        own = [f for f in feeds().values() if f.producer == service.name]
+        self.service = service
+        self.relay = Relay(url, role_of(url), own, kafka_options(settings))
+        self.timers = Timers(service.ledger, service.timers)
+        self.sink = HandlerSink(service.name, service.ledger, service.consumes)
+        self.intake = Intake(service.name, self.sink, FeedReader(service.peers))
+        self.subscription = (
+            Subscription(settings, service.name, list(service.consumes), self.intake) if service.consumes else None
+        )
+        self.parked = Parked(self.sink)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.relay.run(), name=f"{self.service.name} relay")
+            group.create_task(self.timers.run(), name=f"{self.service.name} timers")
+            if self.subscription:
+                group.create_task(self._consume(self.subscription), name=f"{self.service.name} consumer")
+            for task in self.service.background:
+                group.create_task(_forever(task), name=f"{self.service.name} {task}")
+
+    async def _consume(self, subscription: Subscription) -> None:
+        while True:
+            try:
+                await self.sink.prepare()
+                await self.parked.retry_unknown_types()
+                break
+            except Exception as e:  # noqa: BLE001 - the database is not there yet
+                log.warning("consumer waits", error=f"{type(e).__name__}: {e}")
+                await asyncio.sleep(1)
+        await subscription.run()
+
+
+def role_of(url: str) -> str:
+    """The database role in a URL; the relay's is derived from it."""
+    role = make_url(url).username
+    assert role, "the database URL names no role"
+    return role
+
+
+async def _forever(task: Task) -> None:
+    while True:
+        try:
+            await task()
+            return
+        except Exception:
+            log.exception("background task failed, starting again")
+            await asyncio.sleep(1)
+
+
+async def run_services(
+    services: Sequence[Service],
+    *,
+    serve: bool = True,
+    consume: bool = True,
+    app: Any = None,
+    extra_servers: Sequence[uvicorn.Server] = (),
+) -> None:
+    """Run until SIGTERM or SIGINT, then stop in order: intake of requests, consumers, connections.
+
+    `app` replaces the HTTP app of a single service, for a process that hosts several behind one port.
+    """
+    settings = services[0].settings
+    logs.configure(settings)
+    telemetry.configure("+".join(s.name for s in services), settings)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+    sources = {
+        feed.name: FeedSource(url, role_of(url))
+        for s in services
+        if s.ledger and (url := s.settings.database_url.get_secret_value())
+        for feed in feeds().values()
+        if feed.producer == s.name
+    }
+    workers = {s.name: Workers(s) for s in services if s.ledger}
+    for service in services:
+        system.attach(service.http, service.name, workers.get(service.name), sources, service.verifier)
+    tasks: list[asyncio.Task[None]] = []
+    for service in services:
+        for task in service.on_start:
+            await task()
+    server = None
+    if serve:
+        rpcs = [rpc for s in services for rpc in s.rpc] + ([event_feed(sources)] if sources else [])
+        server = make_server(settings, rpcs, services[0].verifier)
+        await server.start()
+        http = uvicorn.Server(http_config(settings, app or services[0].http))
+        for one in (http, *extra_servers):
+            one.install_signal_handlers = lambda: None  # type: ignore[method-assign]
+            tasks.append(asyncio.create_task(_serve(one), name="http"))
+    background = [asyncio.create_task(w.run(), name=name) for name, w in workers.items() if consume]
+    background += [
+        asyncio.create_task(_forever(task)) for s in services if s.ledger is None and consume for task in s.background
+    ]
+    waiting = asyncio.create_task(stop.wait())
+    try:
+        done, _ = await asyncio.wait({waiting, *tasks, *background}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done - {waiting}:
+            task.result()
+    finally:
+        log.info("stopping")
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+        if server:
+            await server.stop(grace=5)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for service in services:
+            for task in service.on_stop:
+                await task()
+            if service.ledger:
+                await service.ledger.close()
+            if service.peers:
+                await service.peers.close()
+        for source in sources.values():
+            await source.close()
+        telemetry.shutdown()
+
+
+def http_config(settings: KitSettings, app: Any, *, port: int | None = None) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=settings.http_host,
+        port=settings.http_port if port is None else port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=30,
+        h11_max_incomplete_event_size=64 * 1024,
+        lifespan="off",
+    )
+
+
+async def _serve(server: uvicorn.Server) -> None:
+    try:
+        await server.serve()
+    except asyncio.CancelledError:
+        server.should_exit = True
+        with contextlib.suppress(Exception):
+            await server.shutdown()
+        raise
+
+
+def main(build: Callable[[S], Service], settings_class: type[S]) -> None:
+    """The command line of a service: `python -m <service> serve | consume | run | migrate`."""
+    cli = typer.Typer(no_args_is_help=True, add_completion=False)
+
+    @cli.command()
+    def serve() -> None:
+        """Answer HTTP and gRPC."""
+        asyncio.run(run_services([build(settings_class())], consume=False))
+
+    @cli.command()
+    def consume() -> None:
+        """Relay events, consume feeds, run timers. Answers probes and EventFeed as well."""
+        asyncio.run(run_services([build(settings_class())]))
+
+    @cli.command()
+    def migrate() -> None:
+        """Bring the database to this version. Safe to run again and side by side."""
+        settings = settings_class()
+        if settings.migration_url is None:
+            raise typer.BadParameter("set LYCEUM_MIGRATION_URL to the database as its owner")
+        service = build(settings)
+        migrations.upgrade(
+            service.name,
+            settings.migration_url.get_secret_value(),
+            role_of(settings.database_url.get_secret_value()),
+        )
+
+    _ = serve, consume, migrate
+    cli()
