@@ -116,7 +116,9 @@ def unpack(file: BinaryIO, entry: Entry, start: int) -> Iterator[bytes]:
                 raise entry.refuse("zip-size-mismatch", "has fewer compressed bytes than its header says")
         size += len(block)
         if size > entry.size:
-            raise entry.refuse("zip-size-mismatch", f"unpacks to more than the {entry.size:,} bytes it declares")
+            raise entry.refuse(
+                "zip-size-mismatch", f"unpacks to more than the {entry.size:,} bytes it declares"
+            )
         crc = zlib.crc32(block, crc)
         if block:
             yield block
@@ -159,9 +161,13 @@ def _read_directory(file: BinaryIO, length: int, limits: Limits) -> tuple[list[E
     if count == 0 and size == 0:
         raise Refusal("zip-empty", "The zip archive has no entries.")
     if count > limits.entries:
-        raise Refusal("zip-too-many-entries", f"The package has {count:,} entries; {limits.entries:,} are allowed.")
+        raise Refusal(
+            "zip-too-many-entries", f"The package has {count:,} entries; {limits.entries:,} are allowed."
+        )
     if size > limits.directory_bytes:
-        raise Refusal("zip-directory-invalid", f"The archive's directory is {size:,} bytes long: too long to be true.")
+        raise Refusal(
+            "zip-directory-invalid", f"The archive's directory is {size:,} bytes long: too long to be true."
+        )
     if offset + size != end_at:
         raise Refusal(
             "zip-directory-invalid",
@@ -173,17 +179,24 @@ def _read_directory(file: BinaryIO, length: int, limits: Limits) -> tuple[list[E
     at = 0
     while at < size:
         if len(entries) == count:
-            raise Refusal("zip-directory-invalid", f"The archive's directory has more than the {count:,} declared entries.")
+            raise Refusal(
+                "zip-directory-invalid",
+                f"The archive's directory has more than the {count:,} declared entries.",
+            )
         entry, at = _read_entry(directory, at, number=len(entries) + 1)
         entries.append(entry)
     if len(entries) != count:
         raise Refusal(
-            "zip-directory-invalid", f"The archive declares {count:,} entries, but its directory has {len(entries):,}."
+            "zip-directory-invalid",
+            f"The archive declares {count:,} entries, but its directory has {len(entries):,}.",
         )
     if min(entry.offset for entry in entries) != 0:
         file.seek(0)
         if file.read(4) != _LOCAL_MAGIC:
-            raise Refusal("zip-leading-data", "The file does not begin with a zip entry: other data precedes the archive.")
+            raise Refusal(
+                "zip-leading-data",
+                "The file does not begin with a zip entry: other data precedes the archive.",
+            )
     return entries, offset
 
 
@@ -208,7 +221,9 @@ def _find_directory(file: BinaryIO, length: int) -> tuple[int, int, int, int]:
             raise Refusal("zip-truncated", "The zip archive's end record is missing: the file was cut off.")
         raise Refusal("not-a-zip", "The file is not a zip archive, whatever its name says.")
     if len(found) > 1:
-        raise Refusal("zip-end-ambiguous", "The zip archive has more than one end record; readers would disagree.")
+        raise Refusal(
+            "zip-end-ambiguous", "The zip archive has more than one end record; readers would disagree."
+        )
     (at,) = found
     _, disk, directory_disk, here, count, size, offset, _ = _END.unpack_from(tail, at)
     end_at = tail_at + at
@@ -233,14 +248,18 @@ def _find_directory64(
     if end64_at + _END64.size > locator_at:
         raise _zip64("The zip64 end record lies outside the archive.")
     file.seek(end64_at)
-    _magic, record, _, _, disk_here, directory_disk, here, count, size, offset = _END64.unpack(file.read(_END64.size))
+    _magic, record, _, _, disk_here, directory_disk, here, count, size, offset = _END64.unpack(
+        file.read(_END64.size)
+    )
     if _magic != _END64_MAGIC:
         raise _zip64("The zip64 end record does not begin with its signature.")
     if end64_at + 12 + record != locator_at:
         raise _zip64("The zip64 end record has another length than it says.")
     if disk or disks > 1 or disk_here or directory_disk or here != count:
         raise Refusal("zip-multi-disk", "The archive is one part of a split archive.")
-    for told, full, most in zip(short, (here, count, size, offset), (_MAX16, _MAX16, _MAX32, _MAX32), strict=True):
+    for told, full, most in zip(
+        short, (here, count, size, offset), (_MAX16, _MAX16, _MAX32, _MAX32), strict=True
+    ):
         if told not in (most, full):
             raise _zip64("The end record and the zip64 end record contradict each other.")
     return end64_at, count, size, offset
@@ -265,7 +284,9 @@ def _read_entry(directory: bytes, at: int, *, number: int) -> tuple[Entry, int]:
     name = _decode_name(raw_name, flags)
     size, compressed, offset, disk = _zip64_fields(extra, name, size, compressed, offset, disk)
     if disk:
-        raise Refusal("zip-multi-disk", f"The entry {quoted(name)} is on another part of a split archive.", entry=name)
+        raise Refusal(
+            "zip-multi-disk", f"The entry {quoted(name)} is on another part of a split archive.", entry=name
+        )
     return Entry(name, raw_name, flags, method, crc, compressed, size, attributes >> 16, offset), end
 
 
@@ -274,11 +295,15 @@ def _decode_name(raw: bytes, flags: int) -> str:
         return raw.decode()
     except UnicodeDecodeError:
         if flags & _UTF8:
-            raise Refusal("zip-name-encoding", f"The entry name {ascii(raw)} is marked as UTF-8, but is not.") from None
+            raise Refusal(
+                "zip-name-encoding", f"The entry name {raw!a} is marked as UTF-8, but is not."
+            ) from None
         return raw.decode("cp437")
 
 
-def _zip64_fields(extra: bytes, name: str, size: int, compressed: int, offset: int, disk: int) -> tuple[int, int, int, int]:
+def _zip64_fields(
+    extra: bytes, name: str, size: int, compressed: int, offset: int, disk: int
+) -> tuple[int, int, int, int]:
     """Replace the values that say "see zip64"."""
     field = next((data for kind, data in _extra_fields(extra) if kind == 1), None)
     at = 0
@@ -321,17 +346,24 @@ def _check_entry(entry: Entry, directory_at: int, limits: Limits) -> None:
         what = "symbolic link" if kind == stat.S_IFLNK else "special file"
         raise entry.refuse("zip-special-entry", f"is a {what}; only files and folders are accepted")
     if entry.is_folder == (kind == stat.S_IFREG) and kind:
-        raise entry.refuse("zip-special-entry", "is a folder by name and a file by kind, or the other way round")
+        raise entry.refuse(
+            "zip-special-entry", "is a folder by name and a file by kind, or the other way round"
+        )
     if entry.method not in (_STORED, _DEFLATED) or entry.flags & _PATCH:
-        raise entry.refuse("zip-compression-unsupported", f"uses compression method {entry.method}; use deflate")
+        raise entry.refuse(
+            "zip-compression-unsupported", f"uses compression method {entry.method}; use deflate"
+        )
     if entry.method == _STORED and entry.compressed != entry.size:
         raise entry.refuse(
-            "zip-stored-size-mismatch", f"is not compressed, but has two sizes: {entry.compressed:,} and {entry.size:,}"
+            "zip-stored-size-mismatch",
+            f"is not compressed, but has two sizes: {entry.compressed:,} and {entry.size:,}",
         )
     if entry.is_folder and entry.size:
         raise entry.refuse("zip-special-entry", "is a folder with data in it")
     if entry.offset + _LOCAL.size + entry.compressed > directory_at:
-        raise entry.refuse("zip-entry-outside-file", f"should have {entry.compressed:,} bytes, beyond the end of the archive")
+        raise entry.refuse(
+            "zip-entry-outside-file", f"should have {entry.compressed:,} bytes, beyond the end of the archive"
+        )
 
 
 def _explodes(entry: Entry, limits: Limits) -> bool:
@@ -357,7 +389,9 @@ def _check_local(file: BinaryIO, entry: Entry, directory_at: int) -> int:
     if raw_name != entry.raw_name:
         raise entry.refuse("zip-header-mismatch", f"is called {quoted(_lossy(raw_name))} in its own header")
     if method != entry.method or (flags ^ entry.flags) & (_ENCRYPTED | _DESCRIPTOR):
-        raise entry.refuse("zip-header-mismatch", "is packed one way by its own header and another by the directory")
+        raise entry.refuse(
+            "zip-header-mismatch", "is packed one way by its own header and another by the directory"
+        )
     size, compressed, _, _ = _zip64_fields(extra, entry.name, size, compressed, 0, 0)
     told = (crc, compressed, size)
     later = flags & _DESCRIPTOR  # the numbers follow the data; here they may be zero

@@ -31,7 +31,9 @@ _URL = re.compile(r"^[^\s<>\"{}|\\^`]+$")
 def check_course(root: Node, names: Collection[str] | None) -> None:
     """Raise what is wrong. `names`: the files of the zip, or None when cmi5.xml came alone."""
     _check_structure(root)
-    described = [node for node in root.walk() if node.name in ("course", "block", "au", "objective") and _ours(node)]
+    described = [
+        node for node in root.walk() if node.name in ("course", "block", "au", "objective") and _ours(node)
+    ]
     for node in described:
         _check_iri(node)
     _check_unique(described)
@@ -90,7 +92,9 @@ def _check_element(node: Node) -> None:
         here = own[at] if at < len(own) else None
         if here is not None and here.name == name.removesuffix("?"):
             at += 1
-            if here.name in ("title", "description") and not any(c.name == "langstring" for c in here.children):
+            if here.name in ("title", "description") and not any(
+                c.name == "langstring" for c in here.children
+            ):
                 raise _invalid(f"has no <langstring> in the {here.name} of {named}")
             if here.name == "objectives" and node.name == "block":
                 _check_objectives(here)
@@ -117,7 +121,9 @@ def _check_attributes(node: Node, named: str) -> None:
     for attribute, allowed in (("moveOn", _MOVE_ON), ("launchMethod", _LAUNCH)):
         value = node.attributes.get(attribute)
         if value is not None and value not in allowed:
-            raise _invalid(f"has {attribute}={quoted(value)} in {named}; it must be one of {', '.join(allowed)}")
+            raise _invalid(
+                f"has {attribute}={quoted(value)} in {named}; it must be one of {', '.join(allowed)}"
+            )
     score = node.attributes.get("masteryScore")
     if score is not None and not re.fullmatch(r"0(\.\d+)?|1(\.0+)?|\.\d+", score):
         raise _invalid(f"has masteryScore={quoted(score)} in {named}; it must be from 0 to 1")
@@ -148,7 +154,9 @@ def _check_unique(nodes: Sequence[Node]) -> None:
 
 def _check_address(au: str, url: str, names: Collection[str] | None) -> None:
     def refuse(code: str, why: str) -> Refusal:
-        return Refusal(code, f"The AU {quoted(au)} has the address {quoted(url)}, which {why}.", entry=MANIFEST)
+        return Refusal(
+            code, f"The AU {quoted(au)} has the address {quoted(url)}, which {why}.", entry=MANIFEST
+        )
 
     try:
         parts = urlsplit(url)
@@ -156,10 +164,15 @@ def _check_address(au: str, url: str, names: Collection[str] | None) -> None:
     except ValueError:
         raise refuse("cmi5-url-invalid", "is not a valid URL") from None
     if not _URL.match(url):
-        raise refuse("cmi5-url-invalid", "is not a valid URL: it is empty or has a blank or another forbidden character")
+        raise refuse(
+            "cmi5-url-invalid",
+            "is not a valid URL: it is empty or has a blank or another forbidden character",
+        )
     if parts.scheme and (parts.scheme not in ("http", "https") or not host):
         raise refuse("cmi5-url-invalid", "is not a valid http or https URL")
-    taken = sorted({key for key, _ in parse_qsl(parts.query, keep_blank_values=True) if key.lower() in RESERVED})
+    taken = sorted(
+        {key for key, _ in parse_qsl(parts.query, keep_blank_values=True) if key.lower() in RESERVED}
+    )
     if taken:
         raise refuse("cmi5-query-conflict", f"uses the parameter {', '.join(taken)}, reserved for the launch")
     if parts.scheme or parts.netloc:

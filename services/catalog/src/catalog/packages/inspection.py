@@ -82,7 +82,9 @@ def _lone_manifest(upload: BinaryIO) -> Refusal:
         root = markup.read_xml(upload.read(markup.MAX_BYTES + 1), "The upload")
     except Refusal as refusal:
         if refusal.code == "manifest-not-xml":
-            return Refusal("not-a-zip", "The file is not a zip archive, and not a cmi5 course structure either.")
+            return Refusal(
+                "not-a-zip", "The file is not a zip archive, and not a cmi5 course structure either."
+            )
         return refusal
     if root.name != "courseStructure":
         return Refusal("not-a-zip", f"The file is an XML document (<{root.name}>), not a zip archive.")
@@ -96,7 +98,9 @@ def _read_package(files: Sequence[File], folder: Path) -> Package:
     def tree(name: str) -> markup.Node:
         file = by_path[name]
         if file.size > markup.MAX_BYTES:
-            raise Refusal("manifest-too-large", f"{name} has {file.size:,} bytes; {markup.MAX_BYTES:,} are allowed.")
+            raise Refusal(
+                "manifest-too-large", f"{name} has {file.size:,} bytes; {markup.MAX_BYTES:,} are allowed."
+            )
         return markup.read_xml((folder / str(file.number)).read_bytes(), name)
 
     if scorm.MANIFEST in by_path:
@@ -114,7 +118,9 @@ def _no_manifest(paths: Sequence[str] | dict[str, File]) -> Refusal:
         folder, _, name = path.rpartition("/")
         if name.casefold() in (scorm.MANIFEST, cmi5.MANIFEST):
             if not folder:
-                return Refusal("manifest-name-case", f"The manifest is called {quoted(path)}; it must be {name.lower()}.")
+                return Refusal(
+                    "manifest-name-case", f"The manifest is called {quoted(path)}; it must be {name.lower()}."
+                )
             return Refusal(
                 "manifest-not-at-root",
                 f"{quoted(name)} lies in the folder {quoted(folder)}. Zip what is in the folder, not the folder.",
@@ -141,7 +147,13 @@ def main(upload: str, folder: str) -> None:
     except Refusal as refusal:
         answer = {"refusal": {"code": refusal.code, "detail": refusal.detail, "entry": refusal.entry}}
     except (MemoryError, RecursionError):
-        answer = {"refusal": {"code": "inspection-limit", "detail": "The check needed too much memory.", "entry": ""}}
+        answer = {
+            "refusal": {
+                "code": "inspection-limit",
+                "detail": "The check needed too much memory.",
+                "entry": "",
+            }
+        }
     sys.stdout.write(json.dumps(answer))
 
 

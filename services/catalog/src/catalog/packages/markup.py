@@ -49,7 +49,9 @@ class Node:
 def read_xml(data: bytes, what: str) -> Node:
     """The tree of `data`, called `what` in sentences."""
     if len(data) > MAX_BYTES:
-        raise Refusal("manifest-too-large", f"{what} has {len(data):,} bytes; {MAX_BYTES:,} are allowed.", entry=what)
+        raise Refusal(
+            "manifest-too-large", f"{what} has {len(data):,} bytes; {MAX_BYTES:,} are allowed.", entry=what
+        )
     _refuse_doctype(data, what)
     parser = etree.XMLParser(
         resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, huge_tree=False,
@@ -58,7 +60,9 @@ def read_xml(data: bytes, what: str) -> Node:
     try:
         root = etree.fromstring(data, parser)
     except etree.XMLSyntaxError as error:
-        raise Refusal("manifest-not-xml", f"{what} is not well-formed XML: {error.msg}.", entry=what) from None
+        raise Refusal(
+            "manifest-not-xml", f"{what} is not well-formed XML: {error.msg}.", entry=what
+        ) from None
     if root.getroottree().docinfo.doctype:
         raise _doctype(what)
     return _node(root, what, 0)
@@ -80,7 +84,9 @@ def _refuse_doctype(data: bytes, what: str) -> None:
 
 
 def _doctype(what: str) -> Refusal:
-    return Refusal("xml-doctype-forbidden", f"{what} has a DOCTYPE; manifests need none, and attacks do.", entry=what)
+    return Refusal(
+        "xml-doctype-forbidden", f"{what} has a DOCTYPE; manifests need none, and attacks do.", entry=what
+    )
 
 
 def _node(element: "etree._Element", what: str, depth: int) -> Node:  # pyright: ignore[reportPrivateUsage]

@@ -82,7 +82,7 @@ def check_names(names: Sequence[str]) -> None:
         if not unicodedata.is_normalized("NFC", name):
             raise Refusal(
                 "zip-name-not-nfc",
-                f"The entry {ascii(name)} is not in Unicode normal form C: other systems would spell it otherwise.",
+                f"The entry {name!a} is not in Unicode normal form C: other systems would spell it otherwise.",
                 entry=name,
             )
 
@@ -94,6 +94,6 @@ def _twin(name: str, other: str) -> Refusal:
         return Refusal("zip-file-and-folder", f"{quoted(name)} is both a file and a folder.", entry=name)
     return Refusal(
         "zip-name-twin",
-        f"The entries {ascii(other)} and {ascii(name)} differ in case or in Unicode form only.",
+        f"The entries {other!a} and {name!a} differ in case or in Unicode form only.",
         entry=name,
     )

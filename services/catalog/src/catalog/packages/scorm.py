@@ -55,11 +55,15 @@ def read_manifest(root: Node, names: Collection[str]) -> Manifest:
         if node.attributes.get("identifierref")
     ]
     if not items:
-        raise _refuse("manifest-no-items", "has no item that refers to a resource, so there is nothing to launch")
+        raise _refuse(
+            "manifest-no-items", "has no item that refers to a resource, so there is nothing to launch"
+        )
     seen: set[str] = set()
     for item in items:
         if item.identifier in seen:
-            raise _refuse("manifest-duplicate-identifier", f"uses the item identifier {quoted(item.identifier)} twice")
+            raise _refuse(
+                "manifest-duplicate-identifier", f"uses the item identifier {quoted(item.identifier)} twice"
+            )
         seen.add(item.identifier)
     title = _title(organization) or items[0].title
     return Manifest(title, items)
@@ -92,7 +96,9 @@ def _check_version(root: Node) -> None:
             f"The package is SCORM {version}, which is not supported. Export it as SCORM 1.2.",
             entry=MANIFEST,
         )
-    raise _refuse("manifest-not-scorm", f"does not say that it is SCORM 1.2 (schemaversion {quoted(version)})")
+    raise _refuse(
+        "manifest-not-scorm", f"does not say that it is SCORM 1.2 (schemaversion {quoted(version)})"
+    )
 
 
 def _organization(root: Node) -> Node:
@@ -105,7 +111,9 @@ def _organization(root: Node) -> Node:
         return some[0]
     chosen = next((o for o in some if o.attributes.get("identifier") == default), None)
     if chosen is None:
-        raise _refuse("manifest-no-organization", f"names {quoted(default)} as its organisation, which it does not have")
+        raise _refuse(
+            "manifest-no-organization", f"names {quoted(default)} as its organisation, which it does not have"
+        )
     return chosen
 
 
@@ -118,7 +126,10 @@ def _resources(root: Node) -> Mapping[str, tuple[Node, str]]:
         for resource in group.named("resource"):
             identifier = resource.attributes.get("identifier", "")
             if identifier in found:
-                raise _refuse("manifest-duplicate-identifier", f"uses the resource identifier {quoted(identifier)} twice")
+                raise _refuse(
+                    "manifest-duplicate-identifier",
+                    f"uses the resource identifier {quoted(identifier)} twice",
+                )
             found[identifier] = (resource, base + resource.attributes.get("xml:base", ""))
     return found
 
@@ -141,12 +152,15 @@ def _item(node: Node, resources: Mapping[str, tuple[Node, str]], files: Files) -
         raise _refuse("manifest-duplicate-identifier", f"has an item without an identifier ({quoted(title)})")
     if reference not in resources:
         raise _refuse(
-            "manifest-unknown-resource", f"has the item {quoted(title)} refer to {quoted(reference)}, which is not in it"
+            "manifest-unknown-resource",
+            f"has the item {quoted(title)} refer to {quoted(reference)}, which is not in it",
         )
     resource, base = resources[reference]
     href = resource.attributes.get("href", "")
     if not href:
-        raise _refuse("manifest-launch-invalid", f"has no address (href) for the resource {quoted(reference)}")
+        raise _refuse(
+            "manifest-launch-invalid", f"has no address (href) for the resource {quoted(reference)}"
+        )
     return Item(
         identifier=identifier,
         title=title,
@@ -207,5 +221,7 @@ def _mastery_score(node: Node) -> float | None:
     except ValueError:
         score = -1.0
     if not 0 <= score <= 100:
-        raise _refuse("manifest-mastery-score", f"has the mastery score {quoted(text)}, not a number from 0 to 100")
+        raise _refuse(
+            "manifest-mastery-score", f"has the mastery score {quoted(text)}, not a number from 0 to 100"
+        )
     return score
