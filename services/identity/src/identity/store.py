@@ -223,10 +223,11 @@ async def list_people(
     department: str = "",
     manager_id: str = "",
     include_terminated: bool = False,
+    visible_to: str = "",
     after: UUID | None = None,
     limit: int = 200,
 ) -> list[PersonRow]:
-    """By person id. People HR has only announced are not shown as colleagues yet."""
+    """By person id. `visible_to` somebody: themselves and their direct reports."""
     shown = ["active", "on_leave", "prehire", *(["terminated"] if include_terminated else [])]
     query = select(*_COLUMNS).where(people.c.tenant == tenant, people.c.status.in_(shown))
     if search:
@@ -236,13 +237,23 @@ async def list_people(
         query = query.where(people.c.department == department)
     if manager_id:
         query = query.where(people.c.manager_id == manager_id)
+    if visible_to:
+        query = query.where(
+            or_(people.c.manager_id == visible_to, people.c.person_id == UUID(visible_to))
+        )
     if after:
         query = query.where(people.c.person_id > after)
     return [_person(row) for row in await conn.execute(query.order_by(people.c.person_id).limit(limit))]
 
 
 async def stream_people(
-    conn: AsyncConnection, tenant: UUID, *, department: str, manager_id: str, include_terminated: bool
+    conn: AsyncConnection,
+    tenant: UUID,
+    *,
+    department: str,
+    manager_id: str,
+    include_terminated: bool,
+    visible_to: str = "",
 ) -> AsyncIterator[list[PersonRow]]:
     after: UUID | None = None
     while page := await list_people(
@@ -251,6 +262,7 @@ async def stream_people(
         department=department,
         manager_id=manager_id,
         include_terminated=include_terminated,
+        visible_to=visible_to,
         after=after,
     ):
         yield page
@@ -355,14 +367,14 @@ async def snapshot(
 async def decide_snapshot(conn: AsyncConnection, tenant: UUID, snapshot_id: UUID, state: str) -> None:
     """The people listed in it are forgotten: they were only kept to decide on."""
     where = (snapshots.c.tenant == tenant, snapshots.c.snapshot_id == snapshot_id)
-    values: dict[str, Any] = {"state": state} if state == "applying" else {"state": state, "people": []}
+    values: dict[str, Any] = {"state": state} if state.startswith("applying") else {"state": state, "people": []}
     await conn.execute(update(snapshots).where(*where).values(**values))
 
 
 async def open_snapshots(conn: AsyncConnection, tenant: UUID) -> list[dict[str, Any]]:
     query = (
         select(*(c for c in _SNAPSHOT if c.name != "people"))
-        .where(snapshots.c.tenant == tenant, snapshots.c.state.in_(("held", "applying")))
+        .where(snapshots.c.tenant == tenant, or_(snapshots.c.state.like("held%"), snapshots.c.state.like("applying%")))
         .order_by(snapshots.c.received_at)
     )
     return [dict(row._mapping) for row in await conn.execute(query)]

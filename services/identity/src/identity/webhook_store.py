@@ -1,8 +1,8 @@
-"""Every SQL statement about webhook endpoints, their secrets and their inbox."""
+"""Every SQL statement about webhook endpoints, their secrets and inbox, and the directory of tenants."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,9 +11,6 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from identity.tables import tenants, webhook_endpoints, webhook_inbox, webhook_secrets
-
-# A sender that repeats a message later than this would be stale by its timestamp long before.
-INBOX_DAYS = 90
 
 
 @dataclass(frozen=True)
@@ -102,12 +99,6 @@ async def remember(
         .returning(webhook_inbox.c.webhook_id)
     )
     return (await conn.execute(statement)).one_or_none() is not None
-
-
-async def forget_old(conn: AsyncConnection, tenant: UUID, now: datetime) -> None:
-    i = webhook_inbox.c
-    before = now - timedelta(days=INBOX_DAYS)
-    await conn.execute(delete(webhook_inbox).where(i.tenant == tenant, i.received_at < before))
 
 
 # ---- tenants: a directory without row-level security, found by slug before a tenant is known
