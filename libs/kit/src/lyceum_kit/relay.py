@@ -20,7 +20,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from lyceum_kit import db, telemetry
-from lyceum_kit.envelope import Meta, to_headers
+from lyceum_kit.envelope import meta_of, to_headers
 from lyceum_kit.failpoints import failpoint
 from lyceum_kit.ledger import OUTBOX_CHANNEL
 from lyceum_kit.topics import Feed
@@ -201,27 +201,6 @@ async def _send(producer: AIOKafkaProducer, feed: Feed, partition: int, rows: Se
         position = pending[taken - 1]["position"]
         pending = pending[taken:]
     return position
-
-
-def meta_of(feed: str, row: asyncpg.Record) -> Meta:
-    """The headers of a numbered event, from a row of `events` joined with its position."""
-    return Meta(
-        id=row["id"],
-        type=row["type"],
-        source=f"lyceum/{feed}",
-        stream=row["stream"],
-        version=row["version"],
-        time=row["at"],
-        tenant=row["tenant"],
-        feed=feed,
-        partition=row["partition"],
-        position=row["position"],
-        generation=row["generation"],
-        previous=row["previous"],
-        correlation_id=row["correlation_id"],
-        causation_id=row["causation_id"],
-        traceparent=row["traceparent"],
-    )
 
 
 async def ensure_topics(feeds: Sequence[Feed], kafka: dict[str, Any]) -> None:
