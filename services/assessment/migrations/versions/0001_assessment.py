@@ -24,6 +24,7 @@ TENANT_TABLES = {
         session int NOT NULL DEFAULT 0, sequence int NOT NULL DEFAULT 0, lesson_status text NOT NULL DEFAULT '',
         finished_seconds double precision NOT NULL DEFAULT 0, session_seconds double precision NOT NULL DEFAULT 0,
         lesson_location text NOT NULL DEFAULT '', cmi_encrypted bytea,
+        quiz_id text NOT NULL DEFAULT '',
         PRIMARY KEY (tenant, attempt_id), UNIQUE (tenant, enrollment_id, module_id, number)""",
     "quizzes": """quiz_id text NOT NULL, version int NOT NULL, title text NOT NULL, definition jsonb NOT NULL,
         published_at timestamptz NOT NULL, PRIMARY KEY (tenant, quiz_id, version)""",

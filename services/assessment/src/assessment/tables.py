@@ -73,6 +73,7 @@ attempts = Table(
     Column("session_seconds", Float),
     Column("lesson_location", Text),
     Column("cmi_encrypted", LargeBinary),
+    Column("quiz_id", Text),
 )
 
 # Outside row-level security: a launch is found by its token alone, before its tenant is known.
