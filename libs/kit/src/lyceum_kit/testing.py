@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 import httpx
@@ -11,10 +10,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from lyceum_kit import telemetry
+from lyceum_kit.service import Service
 from lyceum_kit.tokens import EVERY_TENANT, Caller, Keys, Kind, Verifier, sign_token
-
-if TYPE_CHECKING:
-    from lyceum_kit.service import Service
 
 ISSUER = "lyceum"
 
@@ -68,9 +65,9 @@ class FixedToken:
         """Holds nothing."""
 
 
-def client(service: "Service | FastAPI", *, token: str = "") -> httpx.AsyncClient:
+def client(service: Service | FastAPI, *, token: str = "") -> httpx.AsyncClient:
     """Straight into the app. Use it in `async with`."""
-    app = service if isinstance(service, FastAPI) else service.http
+    app = service.http if isinstance(service, Service) else service
     return httpx.AsyncClient(
         transport=httpx.ASGITransport(app),
         base_url="http://testserver",
