@@ -1,7 +1,7 @@
 """Identity's settings."""
 
 from lyceum_kit.settings import KitSettings
-from pydantic import Field, Json, SecretStr
+from pydantic import Field, SecretStr
 
 
 class Settings(KitSettings):
@@ -9,7 +9,7 @@ class Settings(KitSettings):
         SecretStr(""),
         description="32 random bytes, base64: encrypts webhook secrets, HRIS keys and signing keys at rest.",
     )
-    identity_service_clients: Json[dict[str, str]] = Field(
+    identity_service_clients: dict[str, str] = Field(
         default_factory=dict[str, str],
         description='Services and the operator: {"enrollment": "<SHA-256 of its secret, hex>", …, "operator": …}.',
     )
