@@ -45,7 +45,9 @@ def build(
         ledger, keys, issuer=settings.issuer, service_clients=settings.identity_service_clients
     )
     breaker = Breaker(settings.identity_deactivation_share, settings.identity_deactivation_floor)
-    verifier = verifier or Verifier.from_source(keys.public, settings.issuer)
+    verifier = verifier or Verifier.from_source(
+        keys.public, settings.issuer, clock=lambda: clock().timestamp()
+    )
 
     router = APIRouter()
     router.include_router(sign_in_http.routes(ledger, tenancy, keys, tokens, settings))
