@@ -132,9 +132,7 @@ class World:
     ) -> httpx.Response:
         self.sent += 1
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        signed = sign_standard(
-            secret or hook.secret, webhook_id or f"msg_{self.sent}", self.clock(), raw
-        )
+        signed = sign_standard(secret or hook.secret, webhook_id or f"msg_{self.sent}", self.clock(), raw)
         return await self.http.post(hook.path, content=raw, headers=signed)
 
     def event(self, kind: str, external_id: str, **data: Any) -> dict[str, Any]:
@@ -142,7 +140,11 @@ class World:
         if kind != "terminated":
             data = {"display_name": f"Person {external_id}", "department": "Engineering", **data}
         timestamp = data.pop("timestamp", self.clock().isoformat())
-        return {"type": f"person.{kind}", "timestamp": timestamp, "data": {"external_id": external_id, **data}}
+        return {
+            "type": f"person.{kind}",
+            "timestamp": timestamp,
+            "data": {"external_id": external_id, **data},
+        }
 
     async def events(self) -> list[Message]:
         """All of the tenant's events, stream by stream."""

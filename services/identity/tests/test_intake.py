@@ -11,7 +11,9 @@ from identity.signatures import sign_standard
 async def test_a_hire_becomes_a_person_without_a_name_in_any_event(world: Any) -> None:
     hook = await world.hook()
     before = len(await world.events())
-    hire = world.event("created", "7", display_name="Ada Lovelace", email="ada@acme.example", location="Berlin")
+    hire = world.event(
+        "created", "7", display_name="Ada Lovelace", email="ada@acme.example", location="Berlin"
+    )
     answer = await world.send(hook, hire)
     assert (answer.status_code, answer.json()) == (200, {"result": "created"})
     assert set(await world.names(skip=before)) == {"OrgUnitCreated", "UserProvisioned"}

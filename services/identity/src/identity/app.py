@@ -38,12 +38,8 @@ def build(
     ledger = Ledger(engine, feeds()["identity"], clock=clock, new_id=new_id)
     vault = Vault(settings.identity_secret_key)
     tenancy = Tenancy(ledger)
-    keys = SigningKeys(
-        ledger, vault, overlap=timedelta(hours=settings.identity_signing_key_overlap_hours)
-    )
-    tokens = Tokens(
-        ledger, keys, issuer=settings.issuer, service_clients=settings.identity_service_clients
-    )
+    keys = SigningKeys(ledger, vault, overlap=timedelta(hours=settings.identity_signing_key_overlap_hours))
+    tokens = Tokens(ledger, keys, issuer=settings.issuer, service_clients=settings.identity_service_clients)
     breaker = Breaker(settings.identity_deactivation_share, settings.identity_deactivation_floor)
     verifier = verifier or Verifier.from_source(
         keys.public, settings.issuer, clock=lambda: clock().timestamp()

@@ -23,7 +23,9 @@ class Settings(KitSettings):
         5, ge=1, description="… and at least so many: in a small company one leaver is a large share."
     )
     identity_session_hours: int = Field(12, ge=1, description="How long a browser stays signed in.")
-    identity_link_hours: int = Field(72, ge=1, description="How long an administrator's one-time link is good.")
+    identity_link_hours: int = Field(
+        72, ge=1, description="How long an administrator's one-time link is good."
+    )
     identity_signing_key_overlap_hours: int = Field(
         24, ge=1, description="How long a retired signing key stays in the JWKS."
     )
