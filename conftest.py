@@ -12,7 +12,7 @@ from typing import NamedTuple
 import asyncpg
 import pytest
 from lyceum_kit.migrations import upgrade_async
-from lyceum_local import postgres
+from lyceum_local import kafka, postgres
 from lyceum_local.paths import SERVICES, cache_folder
 
 
@@ -63,6 +63,19 @@ async def database(postgres_url: str) -> AsyncIterator[Callable[[str], Awaitable
         for role in (name, f"{name}_owner", f"{name}_relay"):
             await admin.execute(f'DROP ROLE "{role}"')
     await admin.close()
+
+
+@pytest.fixture(scope="session")
+def kafka_broker() -> Iterator[kafka.Throwaway]:
+    """A real Apache Kafka with a user for each service and its ACLs."""
+    folder = Path(tempfile.mkdtemp(prefix="lyceum-kafka-"))
+    users = {user: secrets.token_urlsafe(12) for user in (*SERVICES, "admin", "controller")}
+    broker = kafka.Throwaway(folder, cache_folder(), free_port(), free_port(), users)
+    try:
+        yield broker
+    finally:
+        broker.kill()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _url(server: str, user: str, password: str, name: str) -> str:

@@ -92,6 +92,7 @@ class Config:
             "LYCEUM_KAFKA": f"127.0.0.1:{self.ports['kafka']}",
             "LYCEUM_KAFKA_USER": service,
             "LYCEUM_KAFKA_PASSWORD": self.secrets.kafka[service],
+            "LYCEUM_KAFKA_REPLICATION": "1",
             "LYCEUM_HTTP_HOST": "127.0.0.1",
             "LYCEUM_HTTP_PORT": str(self.http_port(service)),
             "LYCEUM_GRPC_HOST": "127.0.0.1",

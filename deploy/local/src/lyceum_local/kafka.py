@@ -7,12 +7,15 @@ feeds, and an anonymous client gets nothing at all.
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import tomllib
 from importlib.resources import files
 from pathlib import Path
 
 from lyceum_kit.topics import feeds
+
+from lyceum_local.postgres import die_with_parent
 
 VERSION = "4.3.1"
 # slf4j-simple: without a binding Kafka logs nothing.
@@ -229,3 +232,49 @@ def grant(port: int, admin_password: str, *, patience: float = 60) -> None:
     unique = list({str(b): b for b in bindings}.values())
     for future in client.create_acls(unique, request_timeout=patience).values():
         future.result()
+
+
+class Throwaway:
+    """A broker for tests, in a folder of its own, gone with the process that started it."""
+
+    def __init__(self, folder: Path, cache: Path, port: int, controller_port: int, passwords: dict[str, str]) -> None:
+        self.port = port
+        self.passwords = passwords
+        self._folder, self._cache = folder, cache
+        self._controller_port = controller_port
+        self._prepare()
+        self.start()
+        grant(port, passwords["admin"])
+
+    def _prepare(self) -> None:
+        self._configuration = prepare(
+            self._cache,
+            self._folder,
+            port=self.port,
+            controller_port=self._controller_port,
+            cluster="bHljZXVtLXRlc3QtMDAwMA",
+            passwords=self.passwords,
+        )
+
+    def start(self) -> None:
+        self._log = (self._folder / "kafka.log").open("ab")
+        self.process = subprocess.Popen(
+            start_command(self._cache, self._configuration),
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
+            preexec_fn=lambda: die_with_parent(signal.SIGKILL),  # noqa: PLW1509 - no threads are about to be forked
+        )
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._log.close()
+
+    def wipe(self) -> None:
+        """As if the disk were lost: every topic and offset is gone when it starts again."""
+        self.kill()
+        shutil.rmtree(self._folder / "data")
+        self._prepare()
+        self.start()
+        grant(self.port, self.passwords["admin"])

@@ -90,12 +90,15 @@ class LostLock(Exception):
 
 
 class Relay:
-    def __init__(self, url: str, role: str, feeds: Sequence[Feed], kafka: dict[str, Any]) -> None:
+    def __init__(
+        self, url: str, role: str, feeds: Sequence[Feed], kafka: dict[str, Any], *, replication: int = 3
+    ) -> None:
         """`role`: the service's database role; the relay works as `<role>_relay`, which reads every tenant."""
         self._url = url
         self._role = f"{role}_relay"
         self.feeds = feeds
         self._kafka = kafka
+        self._replication = replication
         self.status = RelayStatus()
         self._wake = asyncio.Event()
 
@@ -133,7 +136,7 @@ class Relay:
         for feed in self.feeds:
             await connection.execute(_HEADS, feed.name, feed.partitions)
             await connection.execute(_FIRST_GENERATION, feed.name, int(time.time() * 1000), feed.partitions)
-        await ensure_topics(self.feeds, self._kafka)
+        await ensure_topics(self.feeds, self._kafka, self._replication)
         producer = AIOKafkaProducer(
             acks="all",
             # Off: with idempotence aiokafka never expires a batch and hangs on a dead broker (aiokafka #1101).
@@ -203,7 +206,7 @@ async def _send(producer: AIOKafkaProducer, feed: Feed, partition: int, rows: Se
     return position
 
 
-async def ensure_topics(feeds: Sequence[Feed], kafka: dict[str, Any]) -> None:
+async def ensure_topics(feeds: Sequence[Feed], kafka: dict[str, Any], replication: int) -> None:
     """Create what is missing, with the registry's number of partitions. Nobody else creates topics."""
     admin = AIOKafkaAdminClient(**kafka)
     try:
@@ -213,7 +216,7 @@ async def ensure_topics(feeds: Sequence[Feed], kafka: dict[str, Any]) -> None:
                 NewTopic(
                     name=feed.topic,
                     num_partitions=feed.partitions,
-                    replication_factor=-1,  # the broker's default
+                    replication_factor=replication,
                     topic_configs={
                         "retention.ms": str(feed.retention_days * 86_400_000),
                         "max.message.bytes": str(4 * 1024 * 1024),
