@@ -2,12 +2,6 @@
 
 from functools import partial
 
-from assessment import consumers, http, lms, pages, quizzing, rpc
-from assessment.keys import Vault
-from assessment.peers import EnrollmentPeer, Enrollments, IdentityPeer, People
-from assessment.settings import Settings, master_key
-from sqlalchemy import text
-
 from lyceum_kit import db
 from lyceum_kit.http import make_app
 from lyceum_kit.ids import Clock, NewId, new_id, utc_now
@@ -16,6 +10,12 @@ from lyceum_kit.rpc import Peers
 from lyceum_kit.service import Service
 from lyceum_kit.tokens import Verifier
 from lyceum_kit.topics import feeds
+from sqlalchemy import text
+
+from assessment import consumers, http, lms, pages, quizzing, rpc
+from assessment.keys import Vault
+from assessment.peers import EnrollmentPeer, Enrollments, IdentityPeer, People
+from assessment.settings import Settings, master_key
 
 
 def build(
