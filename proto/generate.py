@@ -28,6 +28,7 @@ def generate(out: Path) -> None:
     for folder in [out / "lyceum", *(p for p in (out / "lyceum").rglob("*") if p.is_dir())]:
         (folder / "__init__.py").touch()
     (out / "lyceum" / "py.typed").touch()
+    shutil.copy(HERE / "topics.yaml", out / "lyceum" / "topics.yaml")  # so that an installed package has the registry
 
 
 def differences(old: Path, new: Path) -> list[str]:

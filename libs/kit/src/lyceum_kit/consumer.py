@@ -342,6 +342,6 @@ def _named(record: Record) -> dict[str, object]:
         "feed": record.feed,
         "partition": record.partition,
         "position": record.position,
-        "event": record.id,
+        "event_id": record.id,
         "type": spelled(record.meta.type) if record.meta else "",
     }

@@ -3,9 +3,10 @@
 Everything needed to route, order, deduplicate and park an event stands in its headers.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from google.protobuf.message import Message
@@ -74,6 +75,27 @@ def to_headers(meta: Meta) -> list[tuple[str, bytes]]:
         ("traceparent", meta.traceparent),
     )
     return [(name, value.encode()) for name, value in pairs]
+
+
+def meta_of(feed: str, row: Mapping[str, Any]) -> Meta:
+    """The headers of a numbered event, from a row of `events` joined with its position."""
+    return Meta(
+        id=row["id"],
+        type=row["type"],
+        source=f"lyceum/{feed}",
+        stream=row["stream"],
+        version=row["version"],
+        time=row["at"],
+        tenant=row["tenant"],
+        feed=feed,
+        partition=row["partition"],
+        position=row["position"],
+        generation=row["generation"],
+        previous=row["previous"],
+        correlation_id=row["correlation_id"],
+        causation_id=row["causation_id"],
+        traceparent=row["traceparent"],
+    )
 
 
 def _meta(feed: str, partition: int, headers: Iterable[tuple[str, bytes]]) -> Meta:

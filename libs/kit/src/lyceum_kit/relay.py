@@ -20,7 +20,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from lyceum_kit import db, telemetry
-from lyceum_kit.envelope import Meta, to_headers
+from lyceum_kit.envelope import meta_of, to_headers
 from lyceum_kit.failpoints import failpoint
 from lyceum_kit.ledger import OUTBOX_CHANNEL
 from lyceum_kit.topics import Feed
@@ -90,12 +90,15 @@ class LostLock(Exception):
 
 
 class Relay:
-    def __init__(self, url: str, role: str, feeds: Sequence[Feed], kafka: dict[str, Any]) -> None:
+    def __init__(
+        self, url: str, role: str, feeds: Sequence[Feed], kafka: dict[str, Any], *, replication: int = 3
+    ) -> None:
         """`role`: the service's database role; the relay works as `<role>_relay`, which reads every tenant."""
         self._url = url
         self._role = f"{role}_relay"
         self.feeds = feeds
         self._kafka = kafka
+        self._replication = replication
         self.status = RelayStatus()
         self._wake = asyncio.Event()
 
@@ -133,7 +136,7 @@ class Relay:
         for feed in self.feeds:
             await connection.execute(_HEADS, feed.name, feed.partitions)
             await connection.execute(_FIRST_GENERATION, feed.name, int(time.time() * 1000), feed.partitions)
-        await ensure_topics(self.feeds, self._kafka)
+        await ensure_topics(self.feeds, self._kafka, self._replication)
         producer = AIOKafkaProducer(
             acks="all",
             # Off: with idempotence aiokafka never expires a batch and hangs on a dead broker (aiokafka #1101).
@@ -203,28 +206,7 @@ async def _send(producer: AIOKafkaProducer, feed: Feed, partition: int, rows: Se
     return position
 
 
-def meta_of(feed: str, row: asyncpg.Record) -> Meta:
-    """The headers of a numbered event, from a row of `events` joined with its position."""
-    return Meta(
-        id=row["id"],
-        type=row["type"],
-        source=f"lyceum/{feed}",
-        stream=row["stream"],
-        version=row["version"],
-        time=row["at"],
-        tenant=row["tenant"],
-        feed=feed,
-        partition=row["partition"],
-        position=row["position"],
-        generation=row["generation"],
-        previous=row["previous"],
-        correlation_id=row["correlation_id"],
-        causation_id=row["causation_id"],
-        traceparent=row["traceparent"],
-    )
-
-
-async def ensure_topics(feeds: Sequence[Feed], kafka: dict[str, Any]) -> None:
+async def ensure_topics(feeds: Sequence[Feed], kafka: dict[str, Any], replication: int) -> None:
     """Create what is missing, with the registry's number of partitions. Nobody else creates topics."""
     admin = AIOKafkaAdminClient(**kafka)
     try:
@@ -234,7 +216,7 @@ async def ensure_topics(feeds: Sequence[Feed], kafka: dict[str, Any]) -> None:
                 NewTopic(
                     name=feed.topic,
                     num_partitions=feed.partitions,
-                    replication_factor=-1,  # the broker's default
+                    replication_factor=replication,
                     topic_configs={
                         "retention.ms": str(feed.retention_days * 86_400_000),
                         "max.message.bytes": str(4 * 1024 * 1024),

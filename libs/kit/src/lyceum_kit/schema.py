@@ -15,26 +15,31 @@ def app_role() -> str:
     return role
 
 
-def tenant_table(name: str, *, privileges: str = "SELECT, INSERT, UPDATE, DELETE") -> None:
+def tenant_table(
+    name: str, *, privileges: str = "SELECT, INSERT, UPDATE, DELETE", role: str | None = None
+) -> None:
     """Put `name` under forced row-level security and let the service use it. Its `tenant` column decides."""
+    role = role or app_role()
     op.execute(f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY")
     op.execute(f"ALTER TABLE {name} FORCE ROW LEVEL SECURITY")
     # The sub-select makes PostgreSQL ask once per statement, not once per row.
     op.execute(
-        f'CREATE POLICY tenant ON {name} TO "{app_role()}" USING (tenant = (SELECT lyceum_tenant())) '
+        f'CREATE POLICY tenant ON {name} TO "{role}" USING (tenant = (SELECT lyceum_tenant())) '
         f"WITH CHECK (tenant = (SELECT lyceum_tenant()))"
     )
-    op.execute(f'GRANT {privileges} ON {name} TO "{app_role()}"')
+    op.execute(f'GRANT {privileges} ON {name} TO "{role}"')
 
 
-def shared_table(name: str, *, privileges: str = "SELECT, INSERT, UPDATE, DELETE") -> None:
+def shared_table(
+    name: str, *, privileges: str = "SELECT, INSERT, UPDATE, DELETE", role: str | None = None
+) -> None:
     """A table that is nobody's in particular, such as a directory that finds the tenant of a public id."""
-    op.execute(f'GRANT {privileges} ON {name} TO "{app_role()}"')
+    op.execute(f'GRANT {privileges} ON {name} TO "{role or app_role()}"')
 
 
-def ledger_tables() -> None:
+def ledger_tables(role: str | None = None) -> None:
     """events, outbox, feed numbering, progress, parked events and timers."""
-    role = app_role()
+    role = role or app_role()
     relay = f"{role}_relay"
     # A missing tenant raises: an empty list passed off as truth would be worse than an error.
     op.execute("""
@@ -58,7 +63,7 @@ def ledger_tables() -> None:
     op.execute("""
         CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON events
         FOR EACH STATEMENT EXECUTE FUNCTION events_are_append_only()""")
-    tenant_table("events", privileges="SELECT, INSERT")
+    tenant_table("events", privileges="SELECT, INSERT", role=role)
     op.execute(f'CREATE POLICY relay ON events FOR SELECT TO "{relay}" USING (true)')
     op.execute(f'GRANT SELECT ON events TO "{relay}"')
 
@@ -106,4 +111,4 @@ def ledger_tables() -> None:
     for table in ("outbox", "feed_head", "feed_position", "feed_generation"):
         op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {both}")
     for table in ("progress", "parked", "timers"):
-        shared_table(table)
+        shared_table(table, role=role)

@@ -63,7 +63,9 @@ class Workers:
         url = settings.database_url.get_secret_value()
         own = [f for f in feeds().values() if f.producer == service.name]
         self.service = service
-        self.relay = Relay(url, role_of(url), own, kafka_options(settings))
+        self.relay = Relay(
+            url, role_of(url), own, kafka_options(settings), replication=settings.kafka_replication
+        )
         self.timers = Timers(service.ledger, service.timers)
         self.sink = HandlerSink(service.name, service.ledger, service.consumes)
         self.intake = Intake(service.name, self.sink, FeedReader(service.peers))

@@ -20,6 +20,7 @@ class KitSettings(BaseSettings):
     kafka: str = Field("localhost:9092", description="Bootstrap servers, comma-separated.")
     kafka_user: str = Field("", description="SCRAM user; empty for no authentication.")
     kafka_password: SecretStr = SecretStr("")
+    kafka_replication: int = Field(3, description="Copies of each feed's topic; 1 where there is one broker.")
     kafka_tls: bool = Field(False, description="Speak TLS to Kafka.")
 
     http_host: str = "0.0.0.0"  # noqa: S104 - a container's port; the local edition sets loopback

@@ -4,7 +4,7 @@ import importlib
 import zlib
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from importlib.resources import files
 
 import lyceum
 import yaml
@@ -27,12 +27,6 @@ class Feed:
         return zlib.crc32(key.encode()) % self.partitions
 
 
-def _registry() -> Path:
-    package = Path(next(iter(lyceum.__path__)))
-    inside = package / "topics.yaml"  # in a wheel; a checkout has it beside the generated stubs
-    return inside if inside.exists() else package.parents[1] / "topics.yaml"
-
-
 def _messages(package: str) -> dict[str, type[Message]]:
     module = importlib.import_module(f"{package}.events_pb2")
     names: list[str] = list(module.DESCRIPTOR.message_types_by_name)
@@ -42,7 +36,7 @@ def _messages(package: str) -> dict[str, type[Message]]:
 @cache
 def feeds() -> dict[str, Feed]:
     """Every feed by name."""
-    registry = yaml.safe_load(_registry().read_text())["feeds"]
+    registry = yaml.safe_load((files(lyceum) / "topics.yaml").read_text())["feeds"]
     return {
         name: Feed(
             name=name,

@@ -1,0 +1,88 @@
+"""Fixtures for every test: a real PostgreSQL 18 and, from it, fresh databases as the services have them."""
+
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import asyncpg
+import pytest
+from lyceum_kit.migrations import upgrade_async
+from lyceum_local import kafka, postgres
+from lyceum_local.paths import SERVICES, cache_folder
+
+
+class Database(NamedTuple):
+    """A service's database as the service sees it: as the role it runs as, and as the owner that migrates."""
+
+    app_url: str
+    owner_url: str
+    role: str
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A server of our own for this run, or the one LYCEUM_TEST_POSTGRES names (as a superuser)."""
+    if given := os.environ.get("LYCEUM_TEST_POSTGRES"):
+        yield given
+        return
+    folder = Path(tempfile.mkdtemp(prefix="lyceum-test-"))
+    folder.chmod(0o755)
+    server = postgres.Throwaway(folder, cache_folder(), free_port(), secrets.token_urlsafe(12))
+    try:
+        yield server.url
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+async def database(postgres_url: str) -> AsyncIterator[Callable[[str], Awaitable[Database]]]:
+    """`await database("enrollment")`: a fresh database, migrated when the name is a service's."""
+    made: list[str] = []
+
+    async def make(service: str) -> Database:
+        name = f"{service}_{secrets.token_hex(4)}"
+        account = postgres.Account(name, secrets.token_urlsafe(8), secrets.token_urlsafe(8))
+        await postgres.create_databases(postgres_url, [account])
+        made.append(name)
+        app = _url(postgres_url, name, account.password, name)
+        owner = _url(postgres_url, f"{name}_owner", account.owner_password, name)
+        if service in SERVICES:
+            await upgrade_async(service, owner, name)
+        return Database(app, owner, name)
+
+    yield make
+    admin = await asyncpg.connect(postgres_url)
+    for name in made:
+        await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        for role in (name, f"{name}_owner", f"{name}_relay"):
+            await admin.execute(f'DROP ROLE "{role}"')
+    await admin.close()
+
+
+@pytest.fixture(scope="session")
+def kafka_broker() -> Iterator[kafka.Throwaway]:
+    """A real Apache Kafka with a user for each service and its ACLs."""
+    folder = Path(tempfile.mkdtemp(prefix="lyceum-kafka-"))
+    users = {user: secrets.token_urlsafe(12) for user in (*SERVICES, "admin", "controller")}
+    broker = kafka.Throwaway(folder, cache_folder(), free_port(), free_port(), users)
+    try:
+        yield broker
+    finally:
+        broker.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _url(server: str, user: str, password: str, name: str) -> str:
+    return f"postgresql://{user}:{password}@{server.rpartition('@')[2].partition('/')[0]}/{name}"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

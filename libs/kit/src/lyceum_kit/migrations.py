@@ -1,0 +1,78 @@
+"""Alembic on asyncpg. A service's migrations/env.py is: `from lyceum_kit.migrations import run_env; run_env()`.
+
+Online only: a script written offline could not be checked against the database it meets.
+"""
+
+import asyncio
+import importlib.util
+import threading
+import zlib
+from pathlib import Path
+
+from alembic import command, context
+from alembic.config import Config
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+# Alembic keeps the running environment in module globals: one migration at a time in a process.
+_one_at_a_time = threading.Lock()
+
+
+def folder(service: str) -> Path:
+    """`<package>/migrations` in a wheel; in a checkout, beside `src`."""
+    spec = importlib.util.find_spec(service)
+    if spec is None or spec.origin is None:
+        raise LookupError(f"package {service!r} is not installed")
+    package = Path(spec.origin).parent
+    for candidate in (package / "migrations", package.parents[1] / "migrations"):
+        if (candidate / "env.py").is_file():
+            return candidate
+    raise LookupError(f"{service!r} has no migrations")
+
+
+def upgrade(service: str, owner_url: str, app_role: str) -> None:
+    """Bring the database to this version, as its owner. Safe to run again, and from several machines at once."""
+    with _one_at_a_time:
+        asyncio.run(_upgrade(service, owner_url, app_role))
+
+
+async def upgrade_async(service: str, owner_url: str, app_role: str) -> None:
+    """The same from inside a running loop."""
+    await asyncio.to_thread(upgrade, service, owner_url, app_role)
+
+
+async def _upgrade(service: str, owner_url: str, app_role: str) -> None:
+    url = owner_url.replace("postgresql+asyncpg://", "postgresql://", 1)
+    engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://", 1), poolclass=NullPool)
+    lock = {"key": zlib.crc32(f"lyceum migrations of {service}".encode())}
+    try:
+        async with engine.connect() as conn:
+            # Of the session, not of a transaction: each migration commits by itself.
+            await conn.execute(text("SELECT pg_advisory_lock(:key)"), lock)
+            await conn.commit()
+            await conn.run_sync(_run, service, app_role)
+    finally:
+        await engine.dispose()  # closes the session, which frees the lock
+
+
+def _run(connection: Connection, service: str, app_role: str) -> None:
+    config = Config()
+    # % would be read as interpolation.
+    config.set_main_option("script_location", str(folder(service)).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    config.attributes["app_role"] = app_role
+    command.upgrade(config, "head")
+
+
+def run_env() -> None:
+    """What every env.py does."""
+    if context.is_offline_mode():
+        raise RuntimeError("migrations run against a database, not into a script")
+    connection = context.config.attributes.get("connection")
+    if not isinstance(connection, Connection):
+        raise RuntimeError("run migrations by `python -m <service> migrate`")
+    context.configure(connection=connection, transaction_per_migration=True)
+    with context.begin_transaction():
+        context.run_migrations()
+    connection.commit()

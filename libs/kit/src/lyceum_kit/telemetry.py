@@ -1,0 +1,139 @@
+"""What the platform tells about itself: every span, metric and attribute name in one place, and the trace context.
+
+Traces follow an event through PostgreSQL and Kafka: its `traceparent` is stored with it and travels in its header.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_NAMESPACE, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Span, SpanKind
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from prometheus_client import Counter, Gauge, Histogram
+
+from lyceum_kit.settings import KitSettings
+
+if TYPE_CHECKING:
+    from lyceum_kit.envelope import Meta
+
+# Attributes of spans. Messaging and RPC names are OpenTelemetry's own conventions.
+EVENT_ID = "lyceum.event.id"  # UUIDv7 of the event, as in ce_id
+EVENT_TYPE = "messaging.message.type"  # full Protobuf name
+STREAM = "lyceum.stream"  # the aggregate, such as person/<id>: opaque ids only
+TENANT = "lyceum.tenant"
+FEED = "messaging.destination.name"
+PARTITION = "messaging.destination.partition.id"
+POSITION = "lyceum.feed.position"
+CONSUMER = "messaging.consumer.group.name"
+RPC_METHOD = "rpc.method"
+RPC_SERVICE = "rpc.service"
+RPC_STATUS = "rpc.grpc.status_code"
+
+# Metrics of feeds. `consumer` is the service that reads; `feed` and `partition` what it reads.
+FEED_NEXT = Gauge("lyceum_feed_next", "Position a consumer handles next", ["consumer", "feed", "partition"])
+FEED_HEAD = Gauge("lyceum_feed_head", "Last position the ledger numbered", ["consumer", "feed", "partition"])
+GAPS_HEALED = Counter(
+    "lyceum_feed_gaps_healed",
+    "Events Kafka did not deliver, read from the ledger instead",
+    ["consumer", "feed"],
+)
+EVENTS_HANDLED = Counter("lyceum_events_handled", "Events whose effects are written", ["consumer", "type"])
+HANDLER_SECONDS = Histogram("lyceum_handler_seconds", "Time in an event's handler", ["consumer", "type"])
+PARKED = Counter("lyceum_parked_events", "Events set aside with their key", ["consumer", "feed"])
+# The relay: what committed and has not reached Kafka yet.
+RELAY_OLDEST = Gauge("lyceum_relay_oldest_seconds", "Age of the oldest event not yet numbered")
+RELAY_OUTBOX = Gauge("lyceum_relay_outbox", "Events not yet numbered")
+RELAY_SENT = Counter("lyceum_relay_sent", "Events acknowledged by Kafka")
+TIMERS_LATE = Gauge("lyceum_timers_late", "Timers more than 30 s overdue")
+# The edges. `route` is the template, never the path: ids would make a series each.
+HTTP_SECONDS = Histogram(
+    "lyceum_http_seconds", "Answering HTTP requests", ["service", "method", "route", "status"]
+)
+RPC_SECONDS = Histogram("lyceum_rpc_seconds", "Answering gRPC calls", ["service", "method", "status"])
+
+_tracer = trace.get_tracer("lyceum")
+_propagator = TraceContextTextMapPropagator()
+
+
+def configure(service: str, settings: KitSettings) -> None:
+    """Set the process's tracer provider, once. Without an OTLP endpoint spans give ids to logs and go nowhere."""
+    provider = provider_of(service)
+    if endpoint := settings.otlp_endpoint:
+        exporter = OTLPSpanExporter(endpoint=endpoint, insecure=not endpoint.startswith("https://"))
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+
+
+def provider_of(service: str) -> TracerProvider:
+    """The process's provider; the first caller names the service."""
+    current = trace.get_tracer_provider()
+    if isinstance(current, TracerProvider):
+        return current
+    provider = TracerProvider(resource=Resource.create({SERVICE_NAME: service, SERVICE_NAMESPACE: "lyceum"}))
+    trace.set_tracer_provider(provider)
+    return provider
+
+
+def shutdown() -> None:
+    """Send what is waiting. Bounded: a dead collector must not hold up a stop."""
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, TracerProvider):
+        provider.force_flush(timeout_millis=3000)
+
+
+def current_traceparent() -> str:
+    """W3C `traceparent` of the running span; empty outside one."""
+    carrier: dict[str, str] = {}
+    _propagator.inject(carrier)
+    return carrier.get("traceparent", "")
+
+
+def context_of(traceparent: str) -> Context:
+    return _propagator.extract({"traceparent": traceparent} if traceparent else {})
+
+
+def span(
+    name: str, attributes: Mapping[str, str | int] | None = None, *, kind: SpanKind = SpanKind.INTERNAL
+) -> AbstractContextManager[Span]:
+    """A child of the running span."""
+    return _tracer.start_as_current_span(name, kind=kind, attributes=attributes)
+
+
+@contextmanager
+def span_for(
+    name: str,
+    traceparent: str,
+    attributes: Mapping[str, str | int] | None = None,
+    *,
+    kind: SpanKind = SpanKind.INTERNAL,
+) -> Iterator[Span]:
+    """A child of a span elsewhere: whatever made the event, the call, the timer."""
+    with _tracer.start_as_current_span(
+        name, context=context_of(traceparent), kind=kind, attributes=attributes
+    ) as started:
+        yield started
+
+
+@contextmanager
+def event_span(name: str, meta: "Meta", *, consumer: str) -> Iterator[Span]:
+    """The handling of one event, in the trace that made it. Counts the time as well."""
+    attributes: dict[str, str | int] = {
+        EVENT_ID: str(meta.id),
+        EVENT_TYPE: meta.type,
+        STREAM: meta.stream,
+        TENANT: str(meta.tenant),
+        FEED: meta.feed,
+        PARTITION: str(meta.partition),
+        POSITION: meta.position,
+        CONSUMER: consumer,
+    }
+    with (
+        HANDLER_SECONDS.labels(consumer, meta.type.rpartition(".")[2]).time(),
+        span_for(name, meta.traceparent, attributes, kind=SpanKind.CONSUMER) as started,
+    ):
+        yield started

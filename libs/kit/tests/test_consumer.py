@@ -1,0 +1,222 @@
+"""Every effect exactly once; what fails is parked with its key, in the same transaction as the progress."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from lyceum.catalog.v1.events_pb2 import CourseCreated, CourseDeprecated
+from lyceum.identity.v1.events_pb2 import OrgUnitCreated
+from lyceum_kit.consumer import Consumes, HandlerSink
+from lyceum_kit.delivery import Delivery, emitted
+from lyceum_kit.envelope import Meta, Record
+from lyceum_kit.errors import Conflict, NotFound, Unavailable
+from lyceum_kit.feed import Head
+from lyceum_kit.intake import Place, cut
+from lyceum_kit.ledger import Ledger, Tx
+from lyceum_kit.parked import Parked
+from sqlalchemy import text
+
+TENANT, OTHER = uuid4(), uuid4()
+HEAD = Head(10**9, 10**9, ((1, 1),))
+
+
+class Numbering(Delivery):
+    """Only makes records."""
+
+    def __init__(self) -> None:
+        self._heads, self._versions = {}, {}
+
+
+async def note(tx: Tx, event: CourseCreated, meta: Meta) -> None:
+    await tx.conn.execute(
+        text("INSERT INTO effects (tenant, what) VALUES (:t, :w)"), {"t": tx.tenant, "w": event.course_id}
+    )
+    tx.append(
+        f"org-unit/{event.course_id}", [OrgUnitCreated(org_unit_id=event.course_id, code=meta.stream)], expected=0
+    )
+
+
+def sink(ledger: Ledger, handler: Callable[..., Any] = note) -> HandlerSink:
+    consumes: Consumes = {"catalog": {CourseCreated: handler}}
+    return HandlerSink("test", ledger, consumes)
+
+
+async def apply(sink: HandlerSink, records: list[Record]) -> None:
+    by: dict[tuple[str, int], list[Record]] = {}
+    for r in records:
+        by.setdefault((r.feed, r.partition), []).append(r)
+    await sink.apply(by, lambda _, place, some: cut(place, some, HEAD.generation_at))
+
+
+async def effects(ledger: Ledger, tenant: Any = TENANT) -> list[str]:
+    async with ledger.read(tenant) as conn:
+        return [r.what for r in await conn.execute(text("SELECT what FROM effects ORDER BY n"))]
+
+
+def course(numbering: Numbering, name: str, tenant: Any = TENANT) -> Record:
+    return numbering.record(
+        CourseCreated(course_id=name, title=name, slug=name, created_by="a"), tenant=tenant, stream=f"course/{name}"
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_shuffled_and_doubled_records_have_their_effect_once_and_in_order(ledger: Ledger, seed: int) -> None:
+    numbering = Numbering()
+    records = [course(numbering, f"c{i}", random.Random(seed).choice([TENANT, OTHER])) for i in range(60)]
+    consumer = sink(ledger)
+    await consumer.prepare()
+    for start in range(0, 60, 20):
+        some = records[max(0, start - 10) : start + 20] * 2
+        random.Random(seed).shuffle(some)
+        await apply(consumer, some)
+    done = await effects(ledger) + await effects(ledger, OTHER)
+    assert sorted(done) == sorted(f"c{i}" for i in range(60))
+    assert len(await emitted(ledger, TENANT)) == len(await effects(ledger))
+
+
+async def test_a_member_with_a_stale_view_changes_nothing(ledger: Ledger) -> None:
+    """A zombie and its successor handle the same poll: the row lock and the true `next` let one of them win."""
+    numbering = Numbering()
+    records = [course(numbering, f"c{i}") for i in range(30)]
+    first, second = sink(ledger), sink(ledger)
+    await first.prepare()
+    await asyncio.gather(apply(first, records), apply(second, records))
+    assert sorted(await effects(ledger)) == sorted(f"c{i}" for i in range(30))
+
+
+async def test_poison_parks_its_key_in_order_and_the_others_flow(ledger: Ledger) -> None:
+    broken = {"on": True}
+
+    async def fails(tx: Tx, event: CourseCreated, meta: Meta) -> None:
+        if event.course_id == "bad" and broken["on"]:
+            await tx.conn.execute(text("INSERT INTO effects (tenant, what) VALUES (:t, 'half')"), {"t": tx.tenant})
+            raise ValueError("cannot")
+        await tx.conn.execute(
+            text("INSERT INTO effects (tenant, what) VALUES (:t, :w)"), {"t": tx.tenant, "w": event.title}
+        )
+
+    numbering = Numbering()
+
+    def titled(stream: str, title: str) -> Record:
+        return numbering.record(
+            CourseCreated(course_id=stream, title=title, slug="s", created_by="a"),
+            tenant=TENANT,
+            stream=f"course/{stream}",
+        )
+
+    records = [titled("bad", "bad 1"), titled("good", "good 1"), titled("bad", "bad 2"), titled("good", "good 2")]
+    consumer = sink(ledger, fails)
+    await consumer.prepare()
+    await apply(consumer, records)
+    assert await effects(ledger) == ["good 1", "good 2"]
+
+    parked = Parked(consumer)
+    waiting = await parked.open()
+    assert [(p["kind"], p["tries"]) for p in waiting] == [("failed", 5), ("key", 0)]
+    assert "cannot" in waiting[0]["reason"]
+    assert await parked.replay(waiting[0]["n"], who="ops") == 0  # not mended yet: still parked
+    broken["on"] = False
+    assert await parked.replay(waiting[0]["n"], who="ops") == 2
+    assert await effects(ledger) == ["good 1", "good 2", "bad 1", "bad 2"]
+    await apply(consumer, [titled("bad", "bad 3")])  # the key flows again
+    assert (await effects(ledger))[-1] == "bad 3"
+
+
+async def test_a_discarded_event_leaves_who_and_why(ledger: Ledger) -> None:
+    async def fails(tx: Tx, event: CourseCreated, meta: Meta) -> None:
+        raise ValueError("never")
+
+    consumer = sink(ledger, fails)
+    await consumer.prepare()
+    await apply(consumer, [course(Numbering(), "bad")])
+    parked = Parked(consumer)
+    n = (await parked.open())[0]["n"]
+    await parked.discard(n, who="grace", why="test data")
+    assert await parked.open() == []
+    assert (await parked.show(n))["settled_why"] == "test data"
+    with pytest.raises(NotFound):
+        await parked.replay(n, who="grace")
+
+
+async def test_an_undecodable_body_is_parked_with_its_bytes(ledger: Ledger) -> None:
+    from dataclasses import replace
+
+    numbering = Numbering()
+    bad = replace(course(numbering, "bad"), value=b"\xff\xff\xff")
+    consumer = sink(ledger)
+    await consumer.prepare()
+    await apply(consumer, [bad, course(numbering, "good")])
+    parked = Parked(consumer)
+    waiting = await parked.open()
+    assert len(waiting) == 1
+    assert "ffffff" in str((await parked.show(waiting[0]["n"]))["body"])
+    assert await effects(ledger) == ["good"]
+
+
+async def test_a_type_nobody_handles_is_skipped_and_a_newer_one_waits_without_holding_its_key(ledger: Ledger) -> None:
+    from dataclasses import replace
+
+    numbering = Numbering()
+    skipped = numbering.record(CourseDeprecated(course_id="a"), tenant=TENANT, stream="course/a")
+    newer = numbering.record(CourseDeprecated(course_id="a"), tenant=TENANT, stream="course/a")
+    assert newer.meta
+    newer = replace(newer, meta=replace(newer.meta, type="lyceum.catalog.v1.CourseTeleported"))
+    consumer = sink(ledger)
+    await consumer.prepare()
+    await apply(consumer, [skipped, newer, course(numbering, "a")])
+    assert await effects(ledger) == ["a"]
+    assert [p["kind"] for p in await Parked(consumer).open()] == ["unknown-type"]
+
+
+@pytest.mark.parametrize("error", [Unavailable("identity is away"), ConnectionResetError("gone")])
+async def test_an_outage_is_nobodys_fault_and_never_parks(ledger: Ledger, error: Exception) -> None:
+    state = {"down": True}
+
+    async def needs_peer(tx: Tx, event: CourseCreated, meta: Meta) -> None:
+        if state["down"]:
+            raise error
+        await note(tx, event, meta)
+
+    consumer = sink(ledger, needs_peer)
+    await consumer.prepare()
+    record = course(Numbering(), "a")
+    for _ in range(8):
+        with pytest.raises(type(error)):
+            await apply(consumer, [record])
+    state["down"] = False
+    await apply(consumer, [record])
+    assert await effects(ledger) == ["a"]
+    assert await Parked(consumer).open() == []
+
+
+async def test_a_lost_race_is_tried_again_at_once(ledger: Ledger) -> None:
+    tries = {"n": 0}
+
+    async def races(tx: Tx, event: CourseCreated, meta: Meta) -> None:
+        tries["n"] += 1
+        if tries["n"] < 4:
+            raise Conflict
+        await note(tx, event, meta)
+
+    consumer = sink(ledger, races)
+    await consumer.prepare()
+    await apply(consumer, [course(Numbering(), "a")])
+    assert await effects(ledger) == ["a"]
+
+
+async def test_an_event_that_kills_its_process_is_parked_in_the_end(ledger: Ledger) -> None:
+    """A death leaves no exception: only the tries counted before each one tell."""
+    record = course(Numbering(), "a")
+    first = sink(ledger)
+    await first.prepare()
+    for _ in range(6):  # six starts that died in the handler
+        await sink(ledger)._count_try({("catalog", record.partition): [record]}, 1)
+    await apply(sink(ledger), [record])
+    parked = await Parked(first).open()
+    assert "died" in parked[0]["reason"]
+    assert (await first.places([("catalog", record.partition)]))[("catalog", record.partition)] == Place(
+        2, record.id, 1
+    )

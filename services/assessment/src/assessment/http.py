@@ -1,0 +1,378 @@
+"""Assessment's API for the web app and other clients: launches, quizzes, readings, records, certificates."""
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Response
+from pydantic import Field
+
+from assessment import certifying, pdf, playing, quizzing, store
+from assessment import quiz as quizzes
+from assessment.errors import UnknownCertificate
+from assessment.keys import Vault
+from assessment.peers import Enrollments, People
+from assessment.quiz import Kind, Option, Question, Quiz
+from assessment.quizzing import Sheet
+from assessment.settings import Settings
+from lyceum_kit.errors import Forbidden, Malformed
+from lyceum_kit.http import Model, Pages, allow, page
+from lyceum_kit.ledger import Ledger
+from lyceum_kit.tokens import Caller
+
+Anyone = Annotated[Caller, allow()]
+Author = Annotated[Caller, allow("author", "admin")]
+Admin = Annotated[Caller, allow("admin")]
+
+
+class ModuleBody(Model):
+    enrollment_id: str = Field(min_length=1, max_length=100)
+    module_id: str = Field(min_length=1, max_length=100)
+
+
+class AnswerBody(Model):
+    sequence: int = Field(ge=1, le=1_000_000)
+    answer: str | float | list[str]
+
+
+class RevokeBody(Model):
+    reason: str = Field(min_length=1, max_length=500)
+
+
+class OptionBody(Model):
+    id: str = Field(min_length=1, max_length=100)
+    text: str = Field(max_length=2_000)
+    correct: bool = False
+
+
+class QuestionBody(Model):
+    question_id: str = Field(min_length=1, max_length=100)
+    type: Kind
+    text: str = Field(max_length=5_000)
+    points: float = Field(1.0, le=1_000)
+    options: list[OptionBody] = Field([], max_length=50)
+    value: float | None = None
+    tolerance: float = 0.0
+    accepted: list[Annotated[str, Field(max_length=1_000)]] = Field([], max_length=100)
+    feedback: str = Field("", max_length=5_000)
+
+
+class QuizBody(Model):
+    quiz_id: str = Field("", max_length=100, description="Given: a new version of that quiz. Empty: a new quiz.")
+    title: str = Field(max_length=200)
+    passing_score: float
+    time_limit_seconds: int | None = None
+    max_attempts: int | None = None
+    draw: int | None = None
+    shuffle: bool = True
+    questions: list[QuestionBody] = Field(max_length=1_000)
+
+
+def routes(
+    ledger: Ledger, settings: Settings, vault: Vault, *, enrollments: Enrollments, people: People
+) -> APIRouter:
+    router = APIRouter()
+
+    @router.post("/launches", status_code=201)
+    async def launch(body: ModuleBody, who: Anyone) -> dict[str, str]:
+        """Open a SCORM module. The URL carries a token for this one attempt; open it in the player's frame."""
+        standing = await enrollments.get(who.tenant, body.enrollment_id)
+        launched = await ledger.run(
+            who.tenant,
+            playing.launch,
+            standing,
+            body.module_id,
+            person_id=who.subject,
+            lifetime=settings.assessment_launch_lifetime,
+            actor=who.subject,
+        )
+        origin = settings.content_origin.format(package=launched.package_id)
+        return {"attempt_id": launched.attempt_id, "url": f"{origin}/__lms/run#{launched.token}"}
+
+    @router.post("/readings", status_code=201)
+    async def read(body: ModuleBody, who: Anyone) -> dict[str, str]:
+        """Mark a reading as read. Doing so again changes nothing."""
+        standing = await enrollments.get(who.tenant, body.enrollment_id)
+        attempt_id = await ledger.run(
+            who.tenant, playing.read, standing, body.module_id, person_id=who.subject, actor=who.subject
+        )
+        return {"attempt_id": attempt_id, "state": "completed"}
+
+    @router.get("/quizzes")
+    async def list_quizzes(who: Author, paging: Pages) -> dict[str, Any]:
+        async with ledger.read(who.tenant) as conn:
+            rows = await store.newest_quizzes(
+                conn, who.tenant, after=paging.after[0] if paging.after else "", limit=paging.limit + 1
+            )
+        shown, after = page(rows, paging, lambda row: (row.quiz_id,))
+        return {
+            "items": [
+                {
+                    "quiz_id": row.quiz_id,
+                    "version": row.version,
+                    "title": row.title,
+                    "passing_score": row.definition["passing_score"],
+                    "questions": len(row.definition["questions"]),
+                    "max_attempts": row.definition["max_attempts"],
+                    "time_limit_seconds": row.definition["time_limit_seconds"],
+                }
+                for row in shown
+            ],
+            "next": after,
+        }
+
+    @router.post("/quizzes", status_code=201)
+    async def publish_quiz(body: QuizBody, who: Author, response: Response) -> dict[str, Any]:
+        """Publish a quiz, or the next version of one. Running attempts keep the version they began with."""
+        quiz = await ledger.run(who.tenant, quizzing.publish, _quiz(body), actor=who.subject)
+        response.headers["location"] = f"/api/assessment/quizzes/{quiz.quiz_id}"
+        return {"quiz_id": quiz.quiz_id, "version": quiz.version, "title": quiz.title}
+
+    @router.get("/quizzes/{quiz_id}")
+    async def show_quiz(quiz_id: str, who: Author) -> dict[str, Any]:
+        """The newest version with its right answers, for authors."""
+        async with ledger.read(who.tenant) as conn:
+            row = await store.quiz(conn, who.tenant, quiz_id)
+        if row is None:
+            raise quizzing.UnknownQuiz
+        return {"quiz_id": row.quiz_id, "version": row.version, **row.definition}
+
+    @router.post("/attempts", status_code=201)
+    async def start(body: ModuleBody, who: Anyone, response: Response) -> dict[str, Any]:
+        """Start a quiz, or go on with the running attempt. The server's clock starts now."""
+        standing = await enrollments.get(who.tenant, body.enrollment_id)
+        sheet = await ledger.run(
+            who.tenant,
+            quizzing.start,
+            standing,
+            body.module_id,
+            person_id=who.subject,
+            vault=vault,
+            actor=who.subject,
+        )
+        response.headers["location"] = f"/api/assessment/attempts/{sheet.attempt.attempt_id}"
+        return _sheet(sheet)
+
+    @router.get("/attempts/{attempt_id}")
+    async def show(attempt_id: str, who: Anyone) -> dict[str, Any]:
+        sheet = await ledger.run(who.tenant, quizzing.show, attempt_id, person_id=who.subject, vault=vault)
+        return _sheet(sheet)
+
+    @router.put("/attempts/{attempt_id}/answers/{question_id}")
+    async def save_answer(attempt_id: str, question_id: str, body: AnswerBody, who: Anyone) -> dict[str, int]:
+        """Save one answer. Numbers rise within the attempt; the same number with the same answer may come again."""
+        saved = await ledger.run(
+            who.tenant,
+            quizzing.save_answer,
+            attempt_id,
+            question_id,
+            person_id=who.subject,
+            sequence=body.sequence,
+            answer=body.answer,
+            vault=vault,
+            actor=who.subject,
+        )
+        return {"saved_sequence": saved}
+
+    @router.post("/attempts/{attempt_id}/submit")
+    async def submit(attempt_id: str, who: Anyone) -> dict[str, Any]:
+        """Hand in: graded at once. A second time is refused."""
+        sheet = await ledger.run(
+            who.tenant, quizzing.submit, attempt_id, person_id=who.subject, vault=vault, actor=who.subject
+        )
+        return await _result(ledger, who.tenant, sheet)
+
+    @router.get("/records")
+    async def records(who: Anyone, paging: Pages, person_id: str = "") -> dict[str, Any]:
+        subject = await _whose(who, person_id, people)
+        async with ledger.read(who.tenant) as conn:
+            rows = await store.records(
+                conn, who.tenant, person_id=subject, after=_after(paging.after), limit=paging.limit + 1
+            )
+        shown, after = page(rows, paging, lambda row: (row.started_at.isoformat(), row.attempt_id))
+        return {"items": [_record(row) for row in shown], "next": after}
+
+    @router.get("/certificates")
+    async def list_certificates(who: Anyone, paging: Pages, person_id: str = "") -> dict[str, Any]:
+        subject = await _whose(who, person_id, people)
+        async with ledger.read(who.tenant) as conn:
+            rows = await store.list_certificates(
+                conn,
+                who.tenant,
+                person_id=subject,
+                after=paging.after[0] if paging.after else "",
+                limit=paging.limit + 1,
+            )
+        shown, after = page(rows, paging, lambda row: (row.certificate_id,))
+        return {"items": [_certificate(row, settings.app_origin) for row in shown], "next": after}
+
+    @router.get("/certificates/{certificate_id}.pdf")
+    async def certificate_pdf(certificate_id: str, who: Anyone) -> Response:
+        row = await _own_certificate(ledger, who, certificate_id, people)
+        async with ledger.read(who.tenant) as conn:
+            issuer = await store.tenant_name(conn, who.tenant)
+        return await pdf.response(row, issuer_name=issuer, origin=settings.app_origin)
+
+    @router.get("/certificates/{certificate_id}.jwt")
+    async def certificate_jwt(certificate_id: str, who: Anyone) -> Response:
+        row = await _own_certificate(ledger, who, certificate_id, people)
+        return Response(row.credential_jwt, media_type="application/vc+jwt")
+
+    @router.post("/certificates/{certificate_id}/revoke", status_code=204)
+    async def revoke(certificate_id: str, body: RevokeBody, who: Admin) -> None:
+        await ledger.run(
+            who.tenant, certifying.revoke, certificate_id, reason=body.reason, by=who.subject, actor=who.subject
+        )
+
+    _ = launch, read, list_quizzes, publish_quiz, show_quiz, start, show, save_answer, submit, records
+    _ = list_certificates, certificate_pdf, certificate_jwt, revoke
+    return router
+
+
+async def _whose(who: Caller, person_id: str, people: People) -> str:
+    """Whose records the caller may read: their own, a direct report's, or for an admin anybody's."""
+    if not person_id or person_id == who.subject:
+        return who.subject
+    if who.has("admin", "reader"):
+        return person_id
+    if who.has("manager"):
+        person = await people.get(who.tenant, person_id)
+        if person and person.manager_id == who.subject:
+            return person_id
+    raise Forbidden("Only your own records, and those of people who report to you")
+
+
+async def _own_certificate(ledger: Ledger, who: Caller, certificate_id: str, people: People) -> Any:
+    async with ledger.read(who.tenant) as conn:
+        row = await certifying.own_certificate(conn, who.tenant, certificate_id)
+    try:
+        await _whose(who, row.person_id, people)
+    except Forbidden:
+        raise UnknownCertificate from None  # that it exists is nobody else's business
+    return row
+
+
+def _after(parts: tuple[str, ...]) -> tuple[datetime, str] | None:
+    if not parts:
+        return None
+    try:
+        at, attempt_id = parts
+        return datetime.fromisoformat(at), attempt_id
+    except ValueError as e:
+        raise Malformed("`after` is not a cursor of this list") from e
+
+
+def _quiz(body: QuizBody) -> Quiz:
+    return Quiz(
+        quiz_id=body.quiz_id,
+        version=0,
+        title=body.title,
+        passing_score=body.passing_score,
+        time_limit_seconds=body.time_limit_seconds,
+        max_attempts=body.max_attempts,
+        draw=body.draw,
+        shuffle=body.shuffle,
+        questions=tuple(
+            Question(
+                question_id=q.question_id,
+                kind=q.type,
+                text=q.text,
+                points=q.points,
+                options=tuple(Option(o.id, o.text, o.correct) for o in q.options),
+                value=q.value,
+                tolerance=q.tolerance,
+                accepted=tuple(q.accepted),
+                feedback=q.feedback,
+            )
+            for q in body.questions
+        ),
+    )
+
+
+def _sheet(sheet: Sheet) -> dict[str, Any]:
+    """What the learner sees while answering. What is right is not in it."""
+    attempt = sheet.attempt
+    return {
+        "attempt_id": attempt.attempt_id,
+        "number": attempt.number,
+        "title": sheet.quiz.title,
+        "state": attempt.state,
+        "started_at": sheet.row.started_at,
+        "deadline_at": attempt.deadline_at,
+        "saved_sequence": attempt.sequence,
+        "score": attempt.score,
+        "questions": [
+            {
+                "question_id": q.question_id,
+                "type": q.kind,
+                "text": q.text,
+                "points": q.points,
+                "options": [
+                    {"id": o.id, "text": o.text} for o in quizzes.shown_options(sheet.quiz, q, attempt.attempt_id)
+                ],
+                "answer": sheet.answers.get(q.question_id),
+            }
+            for q in sheet.questions
+        ],
+        "attempts_left": sheet.attempts_left,
+        "passing_score": sheet.quiz.passing_score,
+    }
+
+
+async def _result(ledger: Ledger, tenant: UUID, sheet: Sheet) -> dict[str, Any]:
+    grade = quizzes.grade(sheet.quiz, sheet.attempt.question_ids, sheet.answers)
+    async with ledger.read(tenant) as conn:
+        issued = await store.certificate_of(conn, tenant, sheet.attempt.enrollment_id)
+    return {
+        "attempt_id": sheet.attempt.attempt_id,
+        "state": sheet.attempt.state,
+        "score": grade.score,
+        "passing_score": sheet.quiz.passing_score,
+        "results": [
+            {
+                "question_id": r.question_id,
+                "points": r.points,
+                "max_points": r.max_points,
+                "correct": r.correct,
+                "feedback": sheet.quiz.question(r.question_id).feedback,
+            }
+            for r in grade.results
+        ],
+        # Usually null still: the certificate follows once enrollment has noted that the course is complete.
+        "certificate_id": issued.certificate_id if issued else None,
+        "attempts_left": sheet.attempts_left,
+    }
+
+
+def _record(row: Any) -> dict[str, Any]:
+    return {
+        "attempt_id": row.attempt_id,
+        "enrollment_id": row.enrollment_id,
+        "course_id": row.course_id,
+        "module_id": row.module_id,
+        "kind": row.kind,
+        "number": row.number,
+        "state": row.state,
+        "score": row.score,
+        "assurance": row.assurance,
+        "started_at": row.started_at,
+        "completed_at": row.completed_at,
+        "seconds": row.finished_seconds + row.session_seconds,
+    }
+
+
+def _certificate(row: Any, origin: str) -> dict[str, Any]:
+    return {
+        "certificate_id": row.certificate_id,
+        "person_id": row.person_id,
+        "enrollment_id": row.enrollment_id,
+        "course_id": row.course_id,
+        "course_title": row.course_title,
+        "issued_at": row.issued_at,
+        "revoked_at": row.revoked_at,
+        "score": row.score,
+        "assurance": row.assurance,
+        "verify_url": f"{origin}/verify/{row.certificate_id}",
+        "pdf_url": f"/api/assessment/certificates/{row.certificate_id}.pdf",
+        "badge_url": f"/api/assessment/certificates/{row.certificate_id}.jwt",
+    }

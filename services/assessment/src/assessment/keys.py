@@ -1,0 +1,64 @@
+"""Keys in the database: one per person for what they write, one or more per tenant for what it issues."""
+
+import json
+from dataclasses import dataclass
+from uuid import UUID
+
+from joserfc.jwk import ECKey
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from assessment import credential, sealing, store
+from lyceum_kit.ledger import Tx
+
+
+@dataclass(frozen=True)
+class Vault:
+    """Opens keys with the master key. Created once, in app.py."""
+
+    master: bytes
+
+    async def person_key(self, tx: Tx, person_id: str) -> bytes:
+        """The person's key; made at their first word."""
+        if found := await self.known_person_key(tx.conn, tx.tenant, person_id):
+            return found
+        sealed = sealing.seal(self.master, sealing.new_key(), _of_person(tx.tenant, person_id))
+        await store.add_person_key(tx.conn, tx.tenant, person_id, sealed)
+        key = await self.known_person_key(tx.conn, tx.tenant, person_id)
+        assert key
+        return key
+
+    async def known_person_key(self, conn: AsyncConnection, tenant: UUID, person_id: str) -> bytes | None:
+        """None when the person never wrote anything, or was erased."""
+        sealed = await store.person_key(conn, tenant, person_id)
+        return sealing.unseal(self.master, sealed, _of_person(tenant, person_id)) if sealed else None
+
+    async def issuer_key(self, tx: Tx) -> ECKey:
+        """The key the tenant signs with; made at its first certificate."""
+        row = await store.issuer_key(tx.conn, tx.tenant)
+        if row:
+            return self.open_issuer_key(tx.tenant, row.key_id, row.sealed_jwk)
+        key_id = str(tx.new_id())
+        key = credential.new_issuer_key(key_id)
+        private = json.dumps(key.as_dict(private=True)).encode()
+        await store.add_issuer_key(
+            tx.conn,
+            {
+                "tenant": tx.tenant,
+                "key_id": key_id,
+                "public_jwk": key.as_dict(private=False),
+                "sealed_jwk": sealing.seal(self.master, private, _of_issuer(tx.tenant, key_id)),
+                "created_at": tx.now,
+            },
+        )
+        return key
+
+    def open_issuer_key(self, tenant: UUID, key_id: str, sealed_jwk: bytes) -> ECKey:
+        return ECKey.import_key(json.loads(sealing.unseal(self.master, sealed_jwk, _of_issuer(tenant, key_id))))
+
+
+def _of_person(tenant: UUID, person_id: str) -> str:
+    return sealing.place(tenant, f"person/{person_id}", "key")
+
+
+def _of_issuer(tenant: UUID, key_id: str) -> str:
+    return sealing.place(tenant, f"issuer/{key_id}", "jwk")

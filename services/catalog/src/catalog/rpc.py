@@ -1,0 +1,89 @@
+"""CatalogService: published courses and paths of the caller's tenant, for the other services and for reports."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc.aio
+from lyceum.catalog.v1 import catalog_service_pb2 as pb
+from lyceum.catalog.v1.catalog_service_pb2_grpc import (
+    CatalogServiceServicer,
+    add_CatalogServiceServicer_to_server,
+)
+from lyceum_kit.errors import Invalid, NotFound
+from lyceum_kit.ledger import Ledger
+from lyceum_kit.rpc import RpcService, caller
+
+from catalog import store
+
+PAGE = 200
+
+
+class Servicer(CatalogServiceServicer):
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def GetCourse(self, request: pb.GetCourseRequest, context: Any) -> pb.Course:  # noqa: ARG002
+        """A version of a course (0: the newest)."""
+        tenant, version = caller().tenant, _version(request.course_version)
+        async with self._ledger.read(tenant) as conn:
+            found = await store.published_course(conn, tenant, _key(request.course_id), version)
+        if found is None:
+            raise NotFound()
+        return pb.Course(published=found.published, deprecated=found.deprecated)
+
+    async def ListCourses(
+        self,
+        request: pb.ListCoursesRequest,
+        context: Any,  # noqa: ARG002
+    ) -> AsyncIterator[pb.ListCoursesResponse]:
+        """The newest versions by title, a transaction a page: a slow reader holds nothing."""
+        tenant, search = caller().tenant, _text(request.search)
+        after: tuple[str, ...] = ()
+        while True:
+            async with self._ledger.read(tenant) as conn:
+                rows = await store.published_courses(conn, tenant, search=search, after=after, limit=PAGE)
+            if rows:
+                courses = [pb.Course(published=row.published, deprecated=row.deprecated) for row in rows]
+                yield pb.ListCoursesResponse(courses=courses)
+            if len(rows) < PAGE:
+                return
+            after = (rows[-1].published.title.lower(), rows[-1].published.course_id)
+
+    async def GetPath(self, request: pb.GetPathRequest, context: Any) -> pb.Path:  # noqa: ARG002
+        """A version of a learning path (0: the newest)."""
+        tenant, version = caller().tenant, _version(request.path_version)
+        async with self._ledger.read(tenant) as conn:
+            found = await store.path(conn, tenant, _key(request.path_id), version)
+        if found is None:
+            raise NotFound()
+        return pb.Path(published=found)
+
+
+def _text(text: str) -> str:
+    if "\x00" in text:
+        raise Invalid("A text must not contain NUL")
+    return text
+
+
+def _key(text: str) -> str:
+    if not text or "\x00" in text:
+        raise NotFound()
+    return text
+
+
+def _version(version: int) -> int:
+    if version < 0:
+        raise NotFound()
+    return version
+
+
+def service(ledger: Ledger) -> RpcService:
+    def add(server: grpc.aio.Server) -> None:
+        add_CatalogServiceServicer_to_server(Servicer(ledger), server)
+
+    anyone: frozenset[str] = frozenset()
+    return RpcService(
+        "lyceum.catalog.v1.CatalogService",
+        add,
+        {"GetCourse": anyone, "ListCourses": anyone, "GetPath": anyone},
+    )

@@ -1,0 +1,339 @@
+"""What identity does when HR or an administrator says something about people. Reads like the specification.
+
+hear            HR said something of one or many people: keep it, and settle what follows now
+on_person_day   a timer: the day of a hire, a move or a leave has come
+take_webhook    a signed message, once
+take_notice     a vendor's notice that somebody changed: read again soon
+apply_listing   a chunk of a full snapshot
+grant_roles     an administrator made somebody author or admin
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from google.protobuf.message import Message
+from lyceum.identity.v1 import events_pb2 as pb
+from lyceum_kit.errors import NotFound
+from lyceum_kit.ledger import Tx
+from lyceum_kit.timers import Timer
+
+from identity import hris, store, webhook_store
+from identity.hris import Listed, Notice, Said
+from identity.person import (
+    ChangeProfile,
+    Described,
+    Leaves,
+    Outlook,
+    Person,
+    Profile,
+    Record,
+    SetRoles,
+    Settle,
+    Statement,
+    decide,
+    evolve,
+    heard,
+    outlook,
+    person_from,
+    present_again,
+    status_name,
+)
+from identity.store import PersonRow
+
+PERSON_DAY = "person-day"
+READ_AGAIN = "hris-read"
+
+Outcome = Literal["created", "updated", "terminated", "unchanged", "held", "waiting", "duplicate"]
+
+
+async def hear(tx: Tx, source: str, said: Mapping[str, Sequence[Statement]]) -> dict[str, Outcome]:
+    """Keep what HR said of people, by external id, and publish the differences that hold now."""
+    rows = {row.external_id: row for row in await store.lock_by_external_id(tx.conn, tx.tenant, source, said)}
+    if new := {external_id: tx.new_id() for external_id in said if external_id not in rows}:
+        await store.add_people(tx.conn, tx.tenant, source, new, received_at=tx.now)
+        for row in await store.lock_by_external_id(tx.conn, tx.tenant, source, new):
+            rows[row.external_id] = row
+    people = [_told(row, said[row.external_id], tx.now) for row in rows.values()]
+    outcomes = await settle(tx, people)
+    return {row.external_id: outcomes[row.person_id] for row in people}
+
+
+def _told(row: PersonRow, statements: Sequence[Statement], now: datetime) -> PersonRow:
+    record = row.record
+    for statement in statements:
+        record = heard(record, statement, now)
+    return replace(row, record=record)
+
+
+async def on_person_day(tx: Tx, timer: Timer) -> None:
+    """A moment that HR named has come: what holds may have changed."""
+    await settle(tx, await store.lock_people(tx.conn, tx.tenant, [UUID(timer.key)]))
+
+
+async def settle(tx: Tx, people: Sequence[PersonRow]) -> dict[UUID, Outcome]:
+    """Bring published people to what their records say now; the rows are locked, and saved here.
+
+    Also settles those who were waiting for one of them as their manager.
+    """
+    if not people:
+        return {}
+    source = people[0].source
+    looks = {row.person_id: outlook(row.record, tx.now) for row in people}
+    arriving = [
+        row for row in people if looks[row.person_id].facts is not None and row.status in ("held", "prehire")
+    ]
+    rows = {row.person_id: row for row in people}
+    for row in await store.lock_reports_waiting_for(
+        tx.conn, tx.tenant, source, [a.external_id for a in arriving]
+    ):
+        if row.person_id not in rows:
+            rows[row.person_id] = row
+            looks[row.person_id] = outlook(row.record, tx.now)
+
+    managers = await store.published_ids(
+        tx.conn, tx.tenant, source, {f.manager_external_id for f in _facts(looks) if f.manager_external_id}
+    )
+    managers |= {row.external_id: row.person_id for row in arriving}
+    units = await _org_units(tx, {f.department for f in _facts(looks) if f.department})
+    streams = await tx.load_many([f"person/{person_id}" for person_id in rows])
+
+    outcomes: dict[UUID, Outcome] = {}
+    leads: set[str] = set()
+    settled: list[PersonRow] = []
+    for person_id, row in rows.items():
+        look = looks[person_id]
+        facts = look.facts
+        named = facts.manager_external_id if facts else ""
+        manager = managers.get(named) if named != row.external_id else None
+        stream = streams[f"person/{person_id}"]
+        person = person_from(stream.events)
+        command = Settle(
+            person_id=str(person_id),
+            external_id=row.external_id,
+            source=source,
+            outlook=look,
+            org_unit_id=str(units[facts.department]) if facts and facts.department else "",
+            manager_id=str(manager or ""),
+        )
+        profile = row.record.newest.profile if row.record.newest else row.profile
+        events = [
+            *decide(person, command),
+            *decide(person, ChangeProfile(str(person_id), row.profile, profile)),
+        ]
+        tx.append(f"person/{person_id}", events, expected=stream.version)
+        for event in events:
+            person = evolve(person, event)
+        after = _published(row, person, profile, look, named)
+        _set_timer(tx, row, look.changes_at)
+        if (row.manager_id, row.active) != (after.manager_id, after.active):
+            leads |= {row.manager_id, after.manager_id} - {""}
+        settled.append(after)
+        outcomes[person_id] = _outcome(events, after)
+    await store.save_people(tx.conn, tx.tenant, settled)
+    await _settle_leads(tx, {UUID(manager_id) for manager_id in leads})
+    return outcomes
+
+
+def _facts(looks: Mapping[UUID, Outlook]) -> list[hris.PersonFacts]:
+    return [look.facts for look in looks.values() if look.facts]
+
+
+async def _org_units(tx: Tx, codes: Collection[str]) -> dict[str, UUID]:
+    """Units by code. One that nobody set up is created as HR spells it, flagged for a person to look at."""
+    found = await store.units(tx.conn, tx.tenant, codes)
+    missing = sorted(set(codes) - found.keys())
+    if missing:
+        added = await store.add_units(tx.conn, tx.tenant, {code: tx.new_id() for code in missing})
+        for code, unit in added.items():
+            event = pb.OrgUnitCreated(org_unit_id=str(unit), code=code, mapped=False)
+            tx.append(f"org-unit/{unit}", [event], expected=0)
+        found = await store.units(tx.conn, tx.tenant, codes)
+    return found
+
+
+def _published(row: PersonRow, person: Person, profile: Profile, look: Outlook, named: str) -> PersonRow:
+    """The row as the tables show the person after the events."""
+    job = person.job or pb.Job()
+    return replace(
+        row,
+        status=status_name(person, row.record),
+        display_name=profile.display_name,
+        email=profile.email,
+        locale=profile.locale,
+        department=job.department,
+        org_unit_id=job.org_unit_id,
+        location=job.location,
+        job_title=job.job_title,
+        manager_id=job.manager_id,
+        manager_external_id=named if look.facts else row.manager_external_id,
+        hire_date=job.hire_date or _announced(row.record),
+        time_zone=job.time_zone or row.time_zone,
+        employment_type=job.employment_type,
+        wakes_at=look.changes_at,
+    )
+
+
+def _announced(record: Record) -> str:
+    day = record.newest.facts.hire_date if record.newest else None
+    return day.isoformat() if day else ""
+
+
+def _set_timer(tx: Tx, row: PersonRow, at: datetime | None) -> None:
+    if at is not None:
+        tx.set_timer(PERSON_DAY, str(row.person_id), at)
+    elif row.wakes_at is not None:
+        tx.cancel_timer(PERSON_DAY, str(row.person_id))
+
+
+def _outcome(events: Sequence[Message], row: PersonRow) -> Outcome:
+    if row.status == "held":
+        return "held"
+    if row.status == "prehire":
+        return "waiting"
+    kinds = {type(event) for event in events}
+    if pb.UserDeactivated in kinds:
+        return "terminated"
+    if pb.UserProvisioned in kinds:
+        return "created"
+    return "updated" if kinds else "unchanged"
+
+
+async def _settle_leads(tx: Tx, person_ids: Collection[UUID]) -> None:
+    """Whoever has reports is a manager; whoever has none any more is not."""
+    if not person_ids:
+        return
+    # Locked before counting: of two last reports who leave at once, the second sees the first gone.
+    rows = await store.lock_people(tx.conn, tx.tenant, person_ids)
+    reports = await store.count_reports(tx.conn, tx.tenant, [row.person_id for row in rows])
+    await _set_roles(tx, rows, {row.person_id: reports.get(row.person_id, 0) > 0 for row in rows})
+
+
+async def _set_roles(tx: Tx, rows: Sequence[PersonRow], leads: Mapping[UUID, bool]) -> None:
+    streams = await tx.load_many([f"person/{row.person_id}" for row in rows])
+    changed: list[PersonRow] = []
+    for row in rows:
+        stream = streams[f"person/{row.person_id}"]
+        person = person_from(stream.events)
+        command = SetRoles(str(row.person_id), tuple(row.granted), leads[row.person_id])
+        events = decide(person, command)
+        tx.append(f"person/{row.person_id}", events, expected=stream.version)
+        for event in events:
+            person = evolve(person, event)
+        changed.append(replace(row, roles=list(person.roles)))
+    await store.save_people(tx.conn, tx.tenant, changed)
+
+
+async def grant_roles(tx: Tx, person_id: UUID, granted: Sequence[str]) -> PersonRow:
+    """Make somebody author or admin, or take that away. `manager` follows from having reports."""
+    rows = await store.lock_people(tx.conn, tx.tenant, [person_id])
+    if not rows or rows[0].status in ("held", "prehire"):
+        raise NotFound
+    row = replace(rows[0], granted=sorted(set(granted)))
+    reports = await store.count_reports(tx.conn, tx.tenant, [person_id])
+    await _set_roles(tx, [row], {person_id: reports.get(person_id, 0) > 0})
+    [after] = await store.lock_people(tx.conn, tx.tenant, [person_id])
+    return after
+
+
+# ---- webhooks
+
+
+async def take_webhook(tx: Tx, endpoint_id: UUID, webhook_id: str, source: str, said: Said) -> Outcome:
+    """One signed message of an HR system, however often it is delivered."""
+    if not await webhook_store.remember(tx.conn, tx.tenant, endpoint_id, webhook_id, tx.now):
+        return "duplicate"
+    outcomes = await hear(tx, source, {said.external_id: [said.statement]})
+    return outcomes[said.external_id]
+
+
+async def take_notice(
+    tx: Tx, endpoint_id: UUID, webhook_id: str, notices: Sequence[Notice]
+) -> Literal["noted", "duplicate"]:
+    """A vendor says that people changed. Reading them waits for a timer: their system may be slow or down."""
+    if not await webhook_store.remember(tx.conn, tx.tenant, endpoint_id, webhook_id, tx.now):
+        return "duplicate"
+    for notice in notices:
+        payload = {"endpoint_id": str(endpoint_id), "external_id": notice.id, "action": notice.action}
+        tx.set_timer(READ_AGAIN, f"{endpoint_id}/{notice.id}", tx.now, payload)
+    return "noted"
+
+
+# ---- full snapshots
+
+
+@dataclass(frozen=True)
+class Differences:
+    """What a snapshot changed."""
+
+    created: int = 0
+    updated: int = 0
+    terminated: int = 0
+    unchanged: int = 0
+    waiting: int = 0
+
+    def plus(self, outcomes: Mapping[str, Outcome]) -> "Differences":
+        def count(*names: Outcome) -> int:
+            return sum(outcome in names for outcome in outcomes.values())
+
+        return Differences(
+            created=self.created + count("created"),
+            updated=self.updated + count("updated"),
+            terminated=self.terminated + count("terminated"),
+            unchanged=self.unchanged + count("unchanged", "duplicate"),
+            waiting=self.waiting + count("waiting", "held"),
+        )
+
+
+async def apply_listing(
+    tx: Tx, source: str, people: Sequence[Listed], *, said_at: datetime, time_zone: str
+) -> dict[str, Outcome]:
+    """What a full listing says of those it shows. Who is as known stays untouched, row and all."""
+    rows = {
+        row.external_id: row
+        for row in await store.people_by_external_id(
+            tx.conn, tx.tenant, source, [person.external_id for person in people]
+        )
+    }
+    outcomes: dict[str, Outcome] = {}
+    said: dict[str, list[Statement]] = {}
+    for person in people:
+        row = rows.get(person.external_id)
+        statements = hris.listed(person, said_at=said_at, time_zone=time_zone)
+        if row is None:
+            if person.status != "terminated":  # a leaver nobody here ever knew is no news
+                said[person.external_id] = statements
+        elif _is_news(row.record, statements, tx.now):
+            said[person.external_id] = [
+                present_again(row.record, s, tx.now) if isinstance(s, Described) else s for s in statements
+            ]
+        else:
+            outcomes[person.external_id] = "unchanged"
+    return outcomes | await hear(tx, source, said)
+
+
+def _is_news(record: Record, statements: Sequence[Statement], now: datetime) -> bool:
+    look = outlook(record, now)
+    known_leave = (record.leaves.effective_on,) if record.leaves else None
+    for statement in statements:
+        match statement:
+            case Leaves():
+                if look.left is None and known_leave != (statement.effective_on,):
+                    return True
+            case Described():
+                newest = record.newest
+                if newest is None or (newest.facts, newest.profile) != (statement.facts, statement.profile):
+                    return True
+                if look.left is not None and not any(isinstance(s, Leaves) for s in statements):
+                    return True
+    return False
+
+
+async def apply_missing(
+    tx: Tx, source: str, external_ids: Sequence[str], *, said_at: datetime
+) -> dict[str, Outcome]:
+    """Who is in no complete listing any more has left."""
+    leaves = Leaves(said_at, reason="not in the HR system any more")
+    return await hear(tx, source, {external_id: [leaves] for external_id in external_ids})

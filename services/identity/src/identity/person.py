@@ -1,0 +1,401 @@
+"""PURE: what HR said about a person, and which events follow from it. No clock, no ids, no database.
+
+HR systems repeat themselves, overtake themselves and speak of the future. So what they say is kept as a `Record`,
+which `heard` merges in any order to the same value; `outlook` reads from it what holds now and when that changes;
+`decide` compares this with the person as published and emits the differences only.
+
+    statement --heard--> Record --outlook(now)--> Outlook --decide(Person)--> events --evolve--> Person
+
+Names and addresses are in no event: `decide` only says which of them changed.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, date, datetime, time
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+from google.protobuf.message import Message
+from lyceum.identity.v1 import events_pb2 as pb
+
+ACTIVE = (pb.EMPLOYMENT_STATUS_ACTIVE, pb.EMPLOYMENT_STATUS_ON_LEAVE)
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What is personal, and therefore stays in identity's tables."""
+
+    display_name: str
+    email: str = ""
+    locale: str = "en"
+
+
+@dataclass(frozen=True)
+class PersonFacts:
+    """A person's job as HR describes it."""
+
+    department: str = ""
+    location: str = ""
+    job_title: str = ""
+    manager_external_id: str = ""
+    hire_date: date | None = None
+    time_zone: str = "UTC"
+    employment_type: str = ""
+    on_leave: bool = False
+
+
+@dataclass(frozen=True)
+class Described:
+    """HR says what a person is like. `hires` also means: this person (again) works here."""
+
+    said_at: datetime
+    facts: PersonFacts
+    profile: Profile
+    effective_on: date | None = None
+    hires: bool = False
+
+
+@dataclass(frozen=True)
+class Leaves:
+    """HR says that a person leaves, at the start of `effective_on`, or at once."""
+
+    said_at: datetime
+    effective_on: date | None = None
+    reason: str = ""
+
+
+Statement = Described | Leaves
+
+
+@dataclass(frozen=True)
+class Record:
+    """Of all that HR said about one person, what can still matter."""
+
+    described: tuple[Described, ...] = ()
+    newest: Described | None = None  # names and the hire date are not dated: the newest word counts
+    hired_at: datetime | None = None  # when HR last said that the person works here
+    leaves: Leaves | None = None
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a Record says as of a moment."""
+
+    facts: PersonFacts | None  # None: not hired yet
+    effective_at: datetime
+    left: Leaves | None
+    left_at: datetime
+    changes_at: datetime | None  # when to look again
+
+    @property
+    def present(self) -> bool:
+        return self.facts is not None and self.left is None
+
+
+def day_starts(day: date, time_zone: str) -> datetime:
+    """The first moment of `day` where the person lives."""
+    return datetime.combine(day, time.min, ZoneInfo(time_zone)).astimezone(UTC)
+
+
+def holds_from(statement: Described) -> datetime:
+    """A dated statement waits for its day; others hold from when they were said."""
+    if statement.effective_on is None:
+        return statement.said_at
+    return max(statement.said_at, day_starts(statement.effective_on, statement.facts.time_zone))
+
+
+def _rank(statement: Described) -> tuple[datetime, datetime, str]:
+    # repr makes the order total, so that two different statements of one instant merge alike in any order.
+    return holds_from(statement), statement.said_at, repr(statement)
+
+
+def _newness(statement: Described) -> tuple[datetime, str]:
+    return statement.said_at, repr(statement)
+
+
+def heard(record: Record, statement: Statement, now: datetime) -> Record:
+    """Merge a statement. Commutative and idempotent; what an older message says about the past is ignored."""
+    match statement:
+        case Leaves():
+            known = record.leaves
+            newer = known is None or (statement.said_at, repr(statement)) > (known.said_at, repr(known))
+            return replace(record, leaves=statement) if newer else record
+        case Described():
+            return replace(
+                record,
+                described=_relevant({*record.described, statement}, now),
+                newest=max(filter(None, (record.newest, statement)), key=_newness),
+                hired_at=max(record.hired_at or LONG_AGO, statement.said_at)
+                if statement.hires
+                else record.hired_at,
+            )
+
+
+def _relevant(described: Iterable[Described], now: datetime) -> tuple[Described, ...]:
+    """The one that holds, and those whose day is still to come: nothing else can ever hold again."""
+    ranked = sorted(described, key=_rank)
+    past = [s for s in ranked if holds_from(s) <= now]
+    return (*past[-1:], *ranked[len(past) :])
+
+
+def outlook(record: Record, now: datetime) -> Outlook:
+    """What holds at `now`."""
+    ranked = sorted(record.described, key=_rank)
+    past = [s for s in ranked if holds_from(s) <= now]
+    moments = [holds_from(s) for s in ranked]
+    hired_on = record.newest.facts.hire_date if record.newest else None
+    zone = record.newest.facts.time_zone if record.newest else "UTC"
+    begins = day_starts(hired_on, zone) if hired_on else LONG_AGO
+    moments.append(begins)
+    holding = past[-1] if past and begins <= now else None
+
+    leaves = record.leaves
+    if leaves and record.hired_at and record.hired_at > leaves.said_at:
+        leaves = None  # hired again since
+    left_at = LONG_AGO
+    if leaves:
+        left_at = day_starts(leaves.effective_on, zone) if leaves.effective_on else leaves.said_at
+        moments.append(left_at)
+    return Outlook(
+        facts=replace(holding.facts, hire_date=hired_on) if holding else None,
+        effective_at=_effective_at(holding) if holding else LONG_AGO,
+        left=leaves if leaves and left_at <= now else None,
+        left_at=left_at,
+        changes_at=min((m for m in moments if m > now), default=None),
+    )
+
+
+def _effective_at(statement: Described) -> datetime:
+    """The day HR named, also where it spoke up late."""
+    if statement.effective_on is None:
+        return statement.said_at
+    return day_starts(statement.effective_on, statement.facts.time_zone)
+
+
+def waits_for_hire(record: Record) -> bool:
+    """HR said somebody leaves of whom it never said anything else."""
+    return record.leaves is not None and record.newest is None
+
+
+def present_again(record: Record, statement: Described, now: datetime) -> Described:
+    """A full listing shows somebody: that rehires who had left, but is no reason to cancel a leave to come."""
+    gone = outlook(record, now).left
+    return replace(statement, hires=gone is not None and statement.said_at > gone.said_at)
+
+
+# ---- the person as published
+
+
+@dataclass(frozen=True)
+class Person:
+    """What the events say so far."""
+
+    status: pb.EmploymentStatus = pb.EMPLOYMENT_STATUS_UNSPECIFIED
+    job: pb.Job | None = None
+    roles: tuple[str, ...] = ("learner",)
+
+    @property
+    def exists(self) -> bool:
+        return self.status != pb.EMPLOYMENT_STATUS_UNSPECIFIED
+
+    @property
+    def active(self) -> bool:
+        return self.status in ACTIVE
+
+
+@dataclass(frozen=True)
+class Settle:
+    """Bring the published person to what HR's record says now."""
+
+    person_id: str
+    external_id: str
+    source: str
+    outlook: Outlook
+    org_unit_id: str = ""
+    manager_id: str = ""
+
+
+@dataclass(frozen=True)
+class ChangeProfile:
+    """The profile on record becomes another."""
+
+    person_id: str
+    before: Profile
+    after: Profile
+
+
+@dataclass(frozen=True)
+class SetRoles:
+    """Roles are those somebody granted, learner, and manager for whoever has reports."""
+
+    person_id: str
+    granted: tuple[str, ...]
+    leads: bool
+
+
+Command = Settle | ChangeProfile | SetRoles
+
+
+def decide(person: Person, command: Command) -> list[Message]:
+    match command:
+        case Settle():
+            return _settle(person, command)
+        case ChangeProfile(person_id, before, after):
+            old, new = asdict(before), asdict(after)
+            changed = [name for name in new if old[name] != new[name]]
+            if not changed or not person.exists:
+                return []
+            return [pb.UserProfileChanged(person_id=person_id, changed=changed)]
+        case SetRoles(person_id, granted, leads):
+            roles = tuple(sorted({"learner", *granted, *(["manager"] if leads else [])}))
+            return [] if roles == person.roles else [pb.RolesChanged(person_id=person_id, roles=roles)]
+
+
+def _settle(person: Person, command: Settle) -> list[Message]:
+    found = command.outlook
+    events: list[Message] = []
+    active = person.active
+    if found.facts is not None:
+        job = job_of(found.facts, org_unit_id=command.org_unit_id, manager_id=command.manager_id)
+        status = pb.EMPLOYMENT_STATUS_ON_LEAVE if found.facts.on_leave else pb.EMPLOYMENT_STATUS_ACTIVE
+        since: Any = found.effective_at
+        if not person.exists:
+            events.append(
+                pb.UserProvisioned(
+                    person_id=command.person_id,
+                    external_id=command.external_id,
+                    source=command.source,
+                    status=status,
+                    job=job,
+                    effective_at=since,
+                )
+            )
+            active = True
+        elif found.left is None and not person.active:
+            events.append(
+                pb.UserReactivated(person_id=command.person_id, status=status, job=job, effective_at=since)
+            )
+            active = True
+        elif found.left is None and (changed := _changed(person, status, job)):
+            events.append(
+                pb.UserUpdated(
+                    person_id=command.person_id, status=status, job=job, changed=changed, effective_at=since
+                )
+            )
+    if found.left is not None and active:
+        left_at: Any = found.left_at
+        events.append(
+            pb.UserDeactivated(
+                person_id=command.person_id, reason=found.left.reason or "terminated", effective_at=left_at
+            )
+        )
+    return events
+
+
+def job_of(facts: PersonFacts, *, org_unit_id: str, manager_id: str) -> pb.Job:
+    return pb.Job(
+        department=facts.department,
+        org_unit_id=org_unit_id,
+        location=facts.location,
+        job_title=facts.job_title,
+        manager_id=manager_id,
+        hire_date=facts.hire_date.isoformat() if facts.hire_date else "",
+        time_zone=facts.time_zone,
+        employment_type=facts.employment_type,
+    )
+
+
+def _changed(person: Person, status: pb.EmploymentStatus, job: pb.Job) -> list[str]:
+    before = person.job or pb.Job()
+    names = [f.name for f in pb.Job.DESCRIPTOR.fields if getattr(before, f.name) != getattr(job, f.name)]
+    return names if status == person.status else [*names, "status"]
+
+
+def evolve(person: Person, event: Message) -> Person:
+    match event:
+        case pb.UserProvisioned() | pb.UserUpdated() | pb.UserReactivated():
+            return replace(person, status=event.status, job=event.job)
+        case pb.UserDeactivated():
+            return replace(person, status=pb.EMPLOYMENT_STATUS_TERMINATED)
+        case pb.RolesChanged():
+            return replace(person, roles=tuple(event.roles))
+        case _:
+            return person
+
+
+def person_from(events: Iterable[Message]) -> Person:
+    person = Person()
+    for event in events:
+        person = evolve(person, event)
+    return person
+
+
+# ---- the record as stored
+
+
+def record_to_json(record: Record) -> dict[str, Any]:
+    def described(s: Described) -> dict[str, Any]:
+        facts = {**asdict(s.facts), "hire_date": s.facts.hire_date and s.facts.hire_date.isoformat()}
+        return {
+            "said_at": s.said_at.isoformat(),
+            "effective_on": s.effective_on and s.effective_on.isoformat(),
+            "hires": s.hires,
+            "facts": facts,
+            "profile": asdict(s.profile),
+        }
+
+    return {
+        "described": [described(s) for s in record.described],
+        "newest": record.newest and described(record.newest),
+        "hired_at": record.hired_at and record.hired_at.isoformat(),
+        "leaves": record.leaves
+        and {
+            "said_at": record.leaves.said_at.isoformat(),
+            "effective_on": record.leaves.effective_on and record.leaves.effective_on.isoformat(),
+            "reason": record.leaves.reason,
+        },
+    }
+
+
+def record_from_json(data: dict[str, Any]) -> Record:
+    def day(value: str | None) -> date | None:
+        return date.fromisoformat(value) if value else None
+
+    def described(s: dict[str, Any]) -> Described:
+        return Described(
+            said_at=datetime.fromisoformat(s["said_at"]),
+            effective_on=day(s["effective_on"]),
+            hires=s["hires"],
+            facts=PersonFacts(**{**s["facts"], "hire_date": day(s["facts"]["hire_date"])}),
+            profile=Profile(**s["profile"]),
+        )
+
+    leaves = data.get("leaves")
+    return Record(
+        described=tuple(described(s) for s in data.get("described", [])),
+        newest=described(data["newest"]) if data.get("newest") else None,
+        hired_at=datetime.fromisoformat(data["hired_at"]) if data.get("hired_at") else None,
+        leaves=Leaves(
+            datetime.fromisoformat(leaves["said_at"]), day(leaves["effective_on"]), leaves["reason"]
+        )
+        if leaves
+        else None,
+    )
+
+
+StatusName = Literal["held", "prehire", "active", "on_leave", "terminated"]
+
+STATUS_NAMES: dict[int, StatusName] = {
+    pb.EMPLOYMENT_STATUS_PREHIRE: "prehire",
+    pb.EMPLOYMENT_STATUS_ACTIVE: "active",
+    pb.EMPLOYMENT_STATUS_ON_LEAVE: "on_leave",
+    pb.EMPLOYMENT_STATUS_TERMINATED: "terminated",
+}
+
+
+def status_name(person: Person, record: Record) -> StatusName:
+    """How lists call where a person stands, also before the first event."""
+    if person.exists:
+        return STATUS_NAMES[person.status]
+    return "held" if waits_for_hire(record) else "prehire"

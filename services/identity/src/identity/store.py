@@ -1,0 +1,396 @@
+"""Every SQL statement of identity about people, org units and snapshots. (Sign-in has its own: sign_in_store.)"""
+
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Row, Text, Uuid, and_, any_, bindparam, func, literal, or_, select, update
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from identity.person import Profile, Record, record_from_json, record_to_json
+from identity.tables import org_units, people, snapshots
+
+
+@dataclass(frozen=True)
+class PersonRow:
+    """A person as the tables have one: the published job, the private profile, and HR's record."""
+
+    person_id: UUID
+    source: str
+    external_id: str
+    status: str
+    display_name: str
+    email: str
+    locale: str
+    department: str
+    org_unit_id: str
+    location: str
+    job_title: str
+    manager_id: str
+    manager_external_id: str
+    hire_date: str
+    time_zone: str
+    employment_type: str
+    roles: Sequence[str]
+    granted: Sequence[str]
+    record: Record
+    wakes_at: datetime | None
+    received_at: datetime
+
+    @property
+    def profile(self) -> Profile:
+        return Profile(self.display_name, self.email, self.locale)
+
+    @property
+    def active(self) -> bool:
+        return self.status in ("active", "on_leave")
+
+
+_COLUMNS = [people.c[f.name] for f in fields(PersonRow)]
+
+
+def _person(row: Row[Any]) -> PersonRow:
+    return PersonRow(**{**row._mapping, "record": record_from_json(row.record)})  # pyright: ignore[reportArgumentType]
+
+
+# ---- people, for writing
+
+
+async def add_people(
+    conn: AsyncConnection,
+    tenant: UUID,
+    source: str,
+    new: Mapping[str, UUID],
+    *,
+    received_at: datetime,
+) -> None:
+    """A row for each external id HR has spoken of; those that have one keep it."""
+    if new:
+        blank = dict.fromkeys((c.name for c in _COLUMNS), "")
+        rows = [
+            {
+                **blank,
+                "tenant": tenant,
+                "person_id": person_id,
+                "source": source,
+                "external_id": external_id,
+                "status": "held",
+                "locale": "en",
+                "time_zone": "UTC",
+                "roles": ["learner"],
+                "granted": [],
+                "record": {},
+                "wakes_at": None,
+                "received_at": received_at,
+            }
+            for external_id, person_id in sorted(new.items())
+        ]
+        await conn.execute(insert(people).on_conflict_do_nothing(), rows)
+
+
+async def known(conn: AsyncConnection, tenant: UUID, source: str, external_ids: Collection[str]) -> set[str]:
+    query = select(people.c.external_id).where(
+        people.c.tenant == tenant, people.c.source == source, _any_text(people.c.external_id, external_ids)
+    )
+    return set((await conn.execute(query)).scalars())
+
+
+async def lock_by_external_id(
+    conn: AsyncConnection, tenant: UUID, source: str, external_ids: Collection[str]
+) -> list[PersonRow]:
+    query = (
+        select(*_COLUMNS)
+        .where(people.c.tenant == tenant, people.c.source == source)
+        .where(_any_text(people.c.external_id, external_ids))
+        .order_by(people.c.person_id)
+        .with_for_update()
+    )
+    return [_person(row) for row in await conn.execute(query)]
+
+
+async def lock_people(conn: AsyncConnection, tenant: UUID, person_ids: Iterable[UUID]) -> list[PersonRow]:
+    query = (
+        select(*_COLUMNS)
+        .where(people.c.tenant == tenant, _any_uuid(people.c.person_id, person_ids))
+        .order_by(people.c.person_id)
+        .with_for_update()
+    )
+    return [_person(row) for row in await conn.execute(query)]
+
+
+async def lock_reports_waiting_for(
+    conn: AsyncConnection, tenant: UUID, source: str, managers: Collection[str]
+) -> list[PersonRow]:
+    """Published people whose manager HR named before it told of the manager."""
+    if not managers:
+        return []
+    query = (
+        select(*_COLUMNS)
+        .where(people.c.tenant == tenant, people.c.source == source, people.c.manager_id == "")
+        .where(_any_text(people.c.manager_external_id, managers))
+        .order_by(people.c.person_id)
+        .with_for_update()
+    )
+    return [_person(row) for row in await conn.execute(query)]
+
+
+async def published_ids(
+    conn: AsyncConnection, tenant: UUID, source: str, external_ids: Collection[str]
+) -> dict[str, UUID]:
+    """The person ids of those who were provisioned."""
+    if not external_ids:
+        return {}
+    query = select(people.c.external_id, people.c.person_id).where(
+        people.c.tenant == tenant,
+        people.c.source == source,
+        people.c.status.in_(("active", "on_leave", "terminated")),
+        _any_text(people.c.external_id, external_ids),
+    )
+    return {row.external_id: row.person_id for row in await conn.execute(query)}
+
+
+_SAVED = [f.name for f in fields(PersonRow) if f.name not in ("person_id", "source", "external_id", "received_at")]
+_SAVE = (
+    update(people)
+    .where(people.c.tenant == bindparam("of_tenant"), people.c.person_id == bindparam("of_person"))
+    .values({name: bindparam(name) for name in _SAVED})
+)
+
+
+async def save_people(conn: AsyncConnection, tenant: UUID, rows: Sequence[PersonRow]) -> None:
+    if rows:
+        values = [
+            {name: getattr(row, name) for name in _SAVED}
+            | {"record": record_to_json(row.record), "roles": list(row.roles), "granted": list(row.granted)}
+            | {"of_tenant": tenant, "of_person": row.person_id}
+            for row in rows
+        ]
+        await conn.execute(_SAVE, values)
+
+
+async def count_reports(conn: AsyncConnection, tenant: UUID, person_ids: Sequence[UUID]) -> dict[UUID, int]:
+    query = (
+        select(people.c.manager_id, func.count().label("reports"))
+        .where(people.c.tenant == tenant, _any_text(people.c.manager_id, [str(i) for i in person_ids]))
+        .where(people.c.status.in_(("active", "on_leave")))
+        .group_by(people.c.manager_id)
+    )
+    return {UUID(row.manager_id): row.reports for row in await conn.execute(query)}
+
+
+# ---- people, for reading
+
+
+async def person(conn: AsyncConnection, tenant: UUID, person_id: UUID) -> PersonRow | None:
+    query = select(*_COLUMNS).where(people.c.tenant == tenant, people.c.person_id == person_id)
+    row = (await conn.execute(query)).one_or_none()
+    return _person(row) if row else None
+
+
+async def people_by_id(conn: AsyncConnection, tenant: UUID, person_ids: Iterable[UUID]) -> list[PersonRow]:
+    query = select(*_COLUMNS).where(people.c.tenant == tenant, _any_uuid(people.c.person_id, person_ids))
+    return [_person(row) for row in await conn.execute(query)]
+
+
+async def people_by_external_id(
+    conn: AsyncConnection, tenant: UUID, source: str, external_ids: Collection[str]
+) -> list[PersonRow]:
+    query = select(*_COLUMNS).where(
+        people.c.tenant == tenant, people.c.source == source, _any_text(people.c.external_id, external_ids)
+    )
+    return [_person(row) for row in await conn.execute(query)]
+
+
+async def active_external_ids(conn: AsyncConnection, tenant: UUID, source: str) -> list[str]:
+    """Those who work here or are about to, by one source."""
+    query = (
+        select(people.c.external_id)
+        .where(people.c.tenant == tenant, people.c.source == source)
+        .where(people.c.status.in_(("active", "on_leave", "prehire")))
+        .order_by(people.c.external_id)
+    )
+    return list((await conn.execute(query)).scalars())
+
+
+async def list_people(
+    conn: AsyncConnection,
+    tenant: UUID,
+    *,
+    search: str = "",
+    department: str = "",
+    manager_id: str = "",
+    include_terminated: bool = False,
+    visible_to: str = "",
+    after: UUID | None = None,
+    limit: int = 200,
+) -> list[PersonRow]:
+    """By person id. `visible_to` somebody: themselves and their direct reports."""
+    shown = ["active", "on_leave", "prehire", *(["terminated"] if include_terminated else [])]
+    query = select(*_COLUMNS).where(people.c.tenant == tenant, people.c.status.in_(shown))
+    if search:
+        like = f"%{_escaped(search)}%"
+        query = query.where(or_(people.c.display_name.ilike(like), people.c.email.ilike(like)))
+    if department:
+        query = query.where(people.c.department == department)
+    if manager_id:
+        query = query.where(people.c.manager_id == manager_id)
+    if visible_to:
+        query = query.where(
+            or_(people.c.manager_id == visible_to, people.c.person_id == UUID(visible_to))
+        )
+    if after:
+        query = query.where(people.c.person_id > after)
+    return [_person(row) for row in await conn.execute(query.order_by(people.c.person_id).limit(limit))]
+
+
+async def stream_people(
+    conn: AsyncConnection,
+    tenant: UUID,
+    *,
+    department: str,
+    manager_id: str,
+    include_terminated: bool,
+    visible_to: str = "",
+) -> AsyncIterator[list[PersonRow]]:
+    after: UUID | None = None
+    while page := await list_people(
+        conn,
+        tenant,
+        department=department,
+        manager_id=manager_id,
+        include_terminated=include_terminated,
+        visible_to=visible_to,
+        after=after,
+    ):
+        yield page
+        after = page[-1].person_id
+
+
+async def held(conn: AsyncConnection, tenant: UUID) -> list[PersonRow]:
+    query = (
+        select(*_COLUMNS)
+        .where(people.c.tenant == tenant, people.c.status == "held")
+        .order_by(people.c.received_at, people.c.person_id)
+        .limit(1000)
+    )
+    return [_person(row) for row in await conn.execute(query)]
+
+
+async def personas(conn: AsyncConnection, tenant: UUID, *, search: str, limit: int) -> list[PersonRow]:
+    """Those worth trying a tenant as: who administers, authors or leads, then the newest."""
+    query = select(*_COLUMNS).where(people.c.tenant == tenant, people.c.status.in_(("active", "on_leave")))
+    if search:
+        query = query.where(people.c.display_name.ilike(f"%{_escaped(search)}%"))
+    order = (
+        func.cardinality(people.c.granted).desc(),
+        func.cardinality(people.c.roles).desc(),
+        people.c.hire_date.desc(),
+        people.c.person_id,
+    )
+    return [_person(row) for row in await conn.execute(query.order_by(*order).limit(limit))]
+
+
+# ---- org units
+
+
+async def units(conn: AsyncConnection, tenant: UUID, codes: Collection[str]) -> dict[str, UUID]:
+    query = select(org_units.c.code, org_units.c.org_unit_id).where(
+        org_units.c.tenant == tenant, _any_text(org_units.c.code, codes)
+    )
+    return {row.code: row.org_unit_id for row in await conn.execute(query)}
+
+
+async def add_units(conn: AsyncConnection, tenant: UUID, new: Mapping[str, UUID]) -> dict[str, UUID]:
+    """Those that were really new: somebody may have been faster with a code."""
+    added: dict[str, UUID] = {}
+    for code, org_unit_id in sorted(new.items()):
+        statement = (
+            insert(org_units)
+            .values(tenant=tenant, org_unit_id=org_unit_id, code=code, mapped=False)
+            .on_conflict_do_nothing()
+            .returning(org_units.c.org_unit_id)
+        )
+        if (await conn.execute(statement)).one_or_none():
+            added[code] = org_unit_id
+    return added
+
+
+async def list_units(conn: AsyncConnection, tenant: UUID) -> list[dict[str, Any]]:
+    count = func.count(people.c.person_id).filter(people.c.status.in_(("active", "on_leave")))
+    query = (
+        select(org_units.c.org_unit_id, org_units.c.code, org_units.c.mapped, count.label("people"))
+        .outerjoin(
+            people, and_(people.c.tenant == org_units.c.tenant, people.c.department == org_units.c.code)
+        )
+        .where(org_units.c.tenant == tenant)
+        .group_by(org_units.c.org_unit_id, org_units.c.code, org_units.c.mapped)
+        .order_by(org_units.c.code)
+    )
+    return [dict(row._mapping) for row in await conn.execute(query)]
+
+
+# ---- snapshots that wait for a person
+
+
+@dataclass(frozen=True)
+class SnapshotRow:
+    snapshot_id: UUID
+    source: str
+    taken_at: datetime
+    received_at: datetime
+    state: str
+    people: list[dict[str, Any]]
+    listed: int
+    would_deactivate: int
+
+
+_SNAPSHOT = [snapshots.c[f.name] for f in fields(SnapshotRow)]
+
+
+async def add_snapshot(conn: AsyncConnection, tenant: UUID, row: SnapshotRow) -> None:
+    await conn.execute(
+        insert(snapshots).values(tenant=tenant, **{f.name: getattr(row, f.name) for f in fields(row)})
+    )
+
+
+async def snapshot(
+    conn: AsyncConnection, tenant: UUID, snapshot_id: UUID, *, lock: bool = False
+) -> SnapshotRow | None:
+    query = select(*_SNAPSHOT).where(snapshots.c.tenant == tenant, snapshots.c.snapshot_id == snapshot_id)
+    row = (await conn.execute(query.with_for_update() if lock else query)).one_or_none()
+    return SnapshotRow(**row._mapping) if row else None  # pyright: ignore[reportArgumentType]
+
+
+async def decide_snapshot(conn: AsyncConnection, tenant: UUID, snapshot_id: UUID, state: str) -> None:
+    """The people listed in it are forgotten: they were only kept to decide on."""
+    where = (snapshots.c.tenant == tenant, snapshots.c.snapshot_id == snapshot_id)
+    values: dict[str, Any] = {"state": state} if state.startswith("applying") else {"state": state, "people": []}
+    await conn.execute(update(snapshots).where(*where).values(**values))
+
+
+async def open_snapshots(conn: AsyncConnection, tenant: UUID) -> list[dict[str, Any]]:
+    query = (
+        select(*(c for c in _SNAPSHOT if c.name != "people"))
+        .where(snapshots.c.tenant == tenant, or_(snapshots.c.state.like("held%"), snapshots.c.state.like("applying%")))
+        .order_by(snapshots.c.received_at)
+    )
+    return [dict(row._mapping) for row in await conn.execute(query)]
+
+
+# ---- arrays
+
+
+def _any_text(column: ColumnElement[str], values: Collection[str]) -> ColumnElement[bool]:
+    # One parameter, whatever the number of values: IN (…) would be another statement for each.
+    return column == any_(literal(list(values), ARRAY(Text)))
+
+
+def _any_uuid(column: ColumnElement[UUID], values: Iterable[UUID]) -> ColumnElement[bool]:
+    return column == any_(literal(list(values), ARRAY(Uuid)))
+
+
+def _escaped(search: str) -> str:
+    return search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

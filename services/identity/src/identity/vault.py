@@ -1,0 +1,43 @@
+"""Secrets at rest: AES-256-GCM under one key from the settings. Bound to a place, so rows cannot be swapped."""
+
+import base64
+import binascii
+import hashlib
+import secrets
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pydantic import SecretStr
+
+NONCE = 12
+
+
+class Vault:
+    def __init__(self, key: SecretStr) -> None:
+        self._key = key
+
+    def seal(self, plain: bytes, place: str) -> bytes:
+        nonce = secrets.token_bytes(NONCE)
+        return nonce + self._cipher().encrypt(nonce, plain, place.encode())
+
+    def open(self, sealed: bytes, place: str) -> bytes:
+        try:
+            return self._cipher().decrypt(sealed[:NONCE], sealed[NONCE:], place.encode())
+        except InvalidTag as e:
+            raise RuntimeError(
+                f"{place!r} cannot be decrypted: LYCEUM_IDENTITY_SECRET_KEY is not what it was"
+            ) from e
+
+    def _cipher(self) -> AESGCM:
+        try:
+            key = base64.b64decode(self._key.get_secret_value(), validate=True)
+        except binascii.Error:
+            key = b""
+        if len(key) != 32:
+            raise RuntimeError("LYCEUM_IDENTITY_SECRET_KEY must be 32 random bytes in base64")
+        return AESGCM(key)
+
+
+def hashed(secret: str) -> bytes:
+    """For secrets of 256 random bits, which need no slow hash: nobody guesses them."""
+    return hashlib.sha256(secret.encode()).digest()

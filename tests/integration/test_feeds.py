@@ -1,0 +1,157 @@
+"""The feeds over a real Kafka and PostgreSQL: what a ledger commits reaches its consumer once, whatever the wire does."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from fastapi import APIRouter
+from lyceum.identity.v1.events_pb2 import OrgUnitCreated
+from lyceum_kit import db, schema
+from lyceum_kit.envelope import Meta
+from lyceum_kit.feed import FeedSource, event_feed
+from lyceum_kit.http import make_app
+from lyceum_kit.ledger import Ledger, Tx
+from lyceum_kit.rpc import Peers, make_server
+from lyceum_kit.service import Service, Workers
+from lyceum_kit.settings import KitSettings
+from lyceum_kit.testing import FixedToken, TestKeys
+from lyceum_kit.topics import feeds
+from sqlalchemy import text
+
+TENANT = uuid4()
+
+
+@dataclass
+class World:
+    """identity produces, enrollment consumes; each with a ledger of its own."""
+
+    producer: Ledger
+    consumer: Ledger
+    workers: dict[str, Workers]
+
+    async def produce(self, count: int, *, first: int = 0) -> None:
+        async def create(tx: Tx, n: int) -> None:
+            tx.append(f"org-unit/{n % 40}-{n}", [OrgUnitCreated(org_unit_id=str(n), code="x")], expected=0)
+
+        for start in range(first, first + count, 50):
+            await asyncio.gather(*(self.producer.run(TENANT, create, n) for n in range(start, min(start + 50, first + count))))
+
+    async def effects(self) -> list[int]:
+        async with self.consumer.read(TENANT) as conn:
+            return [int(r.what) for r in await conn.execute(text("SELECT what FROM effects ORDER BY what::int"))]
+
+    async def reached(self, count: int, *, seconds: float = 40) -> list[int]:
+        done: list[int] = []
+        async with asyncio.timeout(seconds):
+            while len(done) < count:
+                await asyncio.sleep(0.05)
+                done = await self.effects()
+        return done
+
+    @asynccontextmanager
+    async def running(self, *names: str) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(self.workers[n].run()) for n in names or self.workers]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture
+async def world(database: Callable[[str], Awaitable[Any]], kafka_broker: Any) -> AsyncIterator[World]:
+    keys = TestKeys()
+    token = FixedToken(keys.token(tenant="*", subject="test", roles=["service"], kind="service"))
+    ledgers: dict[str, Ledger] = {}
+    urls: dict[str, Any] = {}
+    for name in ("identity", "enrollment"):
+        made = await database("kit")
+        urls[name] = made
+        owner = db.make_engine(made.owner_url)
+
+        def create(connection: Any, role: str = made.role) -> None:
+            with Operations.context(MigrationContext.configure(connection)):
+                schema.ledger_tables(role)
+                schema.op.execute("CREATE TABLE effects (tenant uuid, what text)")
+                schema.tenant_table("effects", role=role)
+
+        async with owner.begin() as conn:
+            await conn.run_sync(create)
+        await owner.dispose()
+        ledgers[name] = Ledger(db.make_engine(made.app_url), feeds()[name])
+
+    source = FeedSource(urls["identity"].app_url, urls["identity"].role)
+    serving = KitSettings(edition="local", grpc_host="127.0.0.1", grpc_port=0)
+    server = make_server(serving, [event_feed({"identity": source})], keys.verifier)
+    await server.start()
+
+    async def effect(tx: Tx, event: OrgUnitCreated, meta: Meta) -> None:
+        await tx.conn.execute(
+            text("INSERT INTO effects VALUES (:t, :w)"), {"t": tx.tenant, "w": event.org_unit_id}
+        )
+
+    workers: dict[str, Workers] = {}
+    for name in ledgers:
+        settings = KitSettings(
+            edition="local",
+            database_url=urls[name].app_url,
+            kafka=f"127.0.0.1:{kafka_broker.port}",
+            kafka_replication=1,
+            kafka_user=name,
+            kafka_password=kafka_broker.passwords[name],
+            identity_grpc=f"127.0.0.1:{server.port}",
+        )
+        peers = Peers(settings, token)
+        service = Service(
+            name=name,
+            settings=settings,
+            http=make_app(name, settings, router=APIRouter(), verifier=keys.verifier),
+            rpc=(),
+            verifier=keys.verifier,
+            ledger=ledgers[name],
+            peers=peers,
+            consumes={"identity": {OrgUnitCreated: effect}} if name == "enrollment" else {},
+        )
+        workers[name] = Workers(service)
+    yield World(ledgers["identity"], ledgers["enrollment"], workers)
+    await server.stop(0)
+    await source.close()
+    for worker in workers.values():
+        assert worker.service.peers
+        await worker.service.peers.close()
+    for ledger in ledgers.values():
+        await ledger.close()
+
+
+async def test_every_committed_event_has_its_effect_once(world: World) -> None:
+    async with world.running():
+        await world.produce(300)
+        assert await world.reached(300) == list(range(300))
+
+
+async def test_a_wiped_broker_loses_nothing_and_doubles_nothing(world: World, kafka_broker: Any) -> None:
+    async with world.running():
+        await world.produce(100)
+        await world.reached(100)
+    async with world.running("identity"):
+        await world.produce(50, first=100)  # sent while nobody consumes …
+        async with asyncio.timeout(20):
+            while any(h.head > h.sent for h in await _heads(world)):
+                await asyncio.sleep(0.1)
+    await asyncio.to_thread(kafka_broker.wipe)  # … and gone before anybody did
+    async with world.running():
+        await world.produce(50, first=150)
+        assert await world.reached(200) == list(range(200))
+
+
+async def _heads(world: World) -> Any:
+    return await world.workers["enrollment"].intake.reader.heads("identity")
+
+
