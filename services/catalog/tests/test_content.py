@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+
 from catalog.content import Span, requested
 from lyceum_kit.testing import client
 

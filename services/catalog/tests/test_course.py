@@ -4,10 +4,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from catalog.course import Course, CreateCourse, DeprecateCourse, PublishCourse, decide, evolve
-from catalog.errors import CourseRetired, ModulesInvalid, NothingToPublish
 from hypothesis import given
 from hypothesis import strategies as st
+
+from catalog.course import Course, CreateCourse, DeprecateCourse, PublishCourse, decide, evolve
+from catalog.errors import CourseRetired, ModulesInvalid, NothingToPublish
 from lyceum.catalog.v1.events_pb2 import (
     MODULE_KIND_QUIZ,
     MODULE_KIND_READING,
@@ -27,7 +28,8 @@ def publish(*modules: Module, at: datetime = NOW, title: str = "T", launchable: 
 
 
 def after(*commands: Any) -> tuple[Course, list[Any]]:
-    state, told = Course(), []
+    state = Course()
+    told: list[Any] = []
     for command in commands:
         events = decide(state, command)
         told += events
@@ -64,7 +66,9 @@ def test_a_deprecated_course_is_deprecated_once_and_published_no_more() -> None:
         Module(module_id="m", title="No text", kind=MODULE_KIND_READING, text=" "),
         Module(module_id="m", title="No quiz", kind=MODULE_KIND_QUIZ),
         Module(module_id="m", title="No package", kind=MODULE_KIND_SCORM12, launch_path="index.html"),
-        Module(module_id="m", title="Other page", kind=MODULE_KIND_SCORM12, package_id="p", launch_path="x.html"),
+        Module(
+            module_id="m", title="Other page", kind=MODULE_KIND_SCORM12, package_id="p", launch_path="x.html"
+        ),
         Module(module_id="m", title="No kind"),
         Module(module_id="m", title="Too long", kind=MODULE_KIND_READING, text="x" * 400_001),
     ],

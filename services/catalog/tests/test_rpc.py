@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
-import grpc
+import grpc.aio
 import pytest
+
 from lyceum.catalog.v1 import catalog_service_pb2 as pb
 from lyceum.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from lyceum_kit.rpc import make_server
@@ -38,7 +39,11 @@ async def test_other_services_read_courses_and_paths_of_a_tenant(catalog: Any, s
 
     course = await stub.GetCourse(pb.GetCourseRequest(course_id=course_id), **as_(TENANT))
     assert (course.published.title, course.published.course_version, course.deprecated) == ("One", 1, False)
-    listed = [c.published.slug async for r in stub.ListCourses(pb.ListCoursesRequest(), **as_(TENANT)) for c in r.courses]
+    listed = [
+        c.published.slug
+        async for r in stub.ListCourses(pb.ListCoursesRequest(), **as_(TENANT))
+        for c in r.courses
+    ]
     assert listed == ["one"]
     found = await stub.GetPath(pb.GetPathRequest(path_id=path_id, path_version=1), **as_(TENANT))
     assert [item.course_id for item in found.published.items] == [course_id]
