@@ -94,11 +94,15 @@ def parts(config: Config) -> list[Part]:
     )
     ours = ("gateway", *SERVICES) if config.split else ("ledger", "analytics")
     # One arena for all threads: glibc would keep one for each of them.
-    variables = environment({k: os.environ[k] for k in PASSED_ON if k in os.environ}) | {"MALLOC_ARENA_MAX": "1", "TZ": "UTC"}
+    variables = environment(passed_on()) | {"MALLOC_ARENA_MAX": "1", "TZ": "UTC"}
     return [database, broker, *(Part(n, host(n, data), variables) for n in ours)]
 
 
 PASSED_ON = ("LYCEUM_CACHE", "LYCEUM_OTLP_ENDPOINT", "LYCEUM_LOG_LEVEL", "LYCEUM_LOG_FORMAT", "LYCEUM_FAILPOINT")
+
+
+def passed_on() -> dict[str, str]:
+    return {name: os.environ[name] for name in PASSED_ON if name in os.environ}
 
 
 def host(part: str, data: Path) -> list[str]:
