@@ -24,7 +24,12 @@ from lyceum_local.postgres import PostgresError
 from lyceum_local.remote import Operator, PlatformError, readiness
 from lyceum_local.web import BuildError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="The whole platform on one machine.", pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="The whole platform on one machine.",
+    pretty_exceptions_enable=False,
+)
 parked_app = typer.Typer(no_args_is_help=True, help="Events that could not be handled.")
 tenant_app = typer.Typer(no_args_is_help=True, help="Organisations on this platform.")
 client_app = typer.Typer(no_args_is_help=True, help="API clients.")
@@ -37,7 +42,10 @@ app.add_typer(webhook_app, name="webhook")
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
-Data = Annotated[Path | None, typer.Option("--data", help="Where everything is kept; else LYCEUM_DATA, else your data folder.")]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", help="Where everything is kept; else LYCEUM_DATA, else your data folder."),
+]
 Service = Annotated[str, typer.Argument(help=f"One of {', '.join(SERVICES)}.")]
 Tenant = Annotated[str, typer.Option("--tenant", help="The tenant's slug.")]
 
@@ -76,7 +84,10 @@ def known(service: str) -> str:
 @app.command()
 def up(
     data: Data = None,
-    split: Annotated[bool | None, typer.Option("--split/--together", help="Each service as its own process, as in a cluster.")] = None,
+    split: Annotated[
+        bool | None,
+        typer.Option("--split/--together", help="Each service as its own process, as in a cluster."),
+    ] = None,
     port: Annotated[int | None, typer.Option(help="The app's port; else 8080 or the next free one.")] = None,
     patience: Annotated[float, typer.Option(help="Seconds to wait until every service is ready.")] = 180,
 ) -> None:
@@ -97,8 +108,14 @@ def show_links(config: Config) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_row("App", config.app_origin)
     table.add_row("API", f"{config.app_origin}/api/enrollment/docs  (and of each other service)")
-    table.add_row("gRPC", f"127.0.0.1:{config.grpc_port('enrollment')}, analytics 127.0.0.1:{config.grpc_port('analytics')}")
-    table.add_row("SQL", f"http://127.0.0.1:{config.ports['clickhouse']} (ClickHouse, read-only; user and password: ./lyceum status --secrets)")
+    table.add_row(
+        "gRPC",
+        f"127.0.0.1:{config.grpc_port('enrollment')}, analytics 127.0.0.1:{config.grpc_port('analytics')}",
+    )
+    table.add_row(
+        "SQL",
+        f"http://127.0.0.1:{config.ports['clickhouse']} (ClickHouse, read-only; user and password: ./lyceum status --secrets)",
+    )
     table.add_row("Data", str(config.data))
     console.print(table)
 
@@ -126,7 +143,9 @@ def reset(data: Data = None, yes: Annotated[bool, typer.Option("--yes", help="Do
 def status(
     data: Data = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-    secrets: Annotated[bool, typer.Option("--secrets", help="Show the operator's SQL and API credentials too.")] = False,
+    secrets: Annotated[
+        bool, typer.Option("--secrets", help="Show the operator's SQL and API credentials too.")
+    ] = False,
 ) -> None:
     """Parts, services, feeds with next against head, healed gaps and parked events."""
     config = installed(data)
@@ -145,7 +164,16 @@ def status(
     if as_json:
         whole = {
             "running": alive,
-            "parts": [{"name": p.name, "pid": p.pid, "restarts": p.restarts, "trouble": p.trouble, "mb": round(used.get(p.name, 0), 1)} for p in parts],
+            "parts": [
+                {
+                    "name": p.name,
+                    "pid": p.pid,
+                    "restarts": p.restarts,
+                    "trouble": p.trouble,
+                    "mb": round(used.get(p.name, 0), 1),
+                }
+                for p in parts
+            ],
             "memory_mb": round(sum(used.values()), 1),
             "services": {s: {"ready": r, "told": told} for s, (r, told) in ready.items()},
             "reports": reports,
@@ -159,19 +187,33 @@ def status(
             console.print(trouble, style="red", markup=False)
     if secrets:
         console.print(f"SQL: user operator, password {config.secrets.clickhouse}", markup=False)
-        console.print(f"API: client_id operator, client_secret {config.secrets.clients['operator']}", markup=False)
+        console.print(
+            f"API: client_id operator, client_secret {config.secrets.clients['operator']}", markup=False
+        )
     if not alive or not all(r for r, _ in ready.values()):
         raise typer.Exit(1)
 
 
-def show_status(config: Config, parts: list[supervisor.State], used: dict[str, float], ready: dict[str, tuple[bool, str]], reports: dict[str, Any]) -> None:
+def show_status(
+    config: Config,
+    parts: list[supervisor.State],
+    used: dict[str, float],
+    ready: dict[str, tuple[bool, str]],
+    reports: dict[str, Any],
+) -> None:
     if not parts:
         console.print(f"Not running. Its data is in {config.data}; ./lyceum up starts it.")
         return
     table = Table("part", "process", "memory", "restarts", "last trouble", title="Parts")
     for part in parts:
         lives = supervisor.living(part.pid, part.born) is not None
-        table.add_row(part.name, str(part.pid) if lives else "[red]down[/]", f"{used.get(part.name, 0):.0f} MB", str(part.restarts), part.trouble)
+        table.add_row(
+            part.name,
+            str(part.pid) if lives else "[red]down[/]",
+            f"{used.get(part.name, 0):.0f} MB",
+            str(part.restarts),
+            part.trouble,
+        )
     table.caption = f"{sum(used.values()):.0f} MB in all (PSS)"
     console.print(table)
     table = Table("service", "ready", "outbox", "parked", "timers pending/late/failed", title="Services")
@@ -192,7 +234,15 @@ def show_status(config: Config, parts: list[supervisor.State], used: dict[str, f
             heads, nexts = sum(r.get("head") or 0 for r in rows), sum((r.get("next") or 1) - 1 for r in rows)
             alarms = "; ".join(sorted({str(r["alarm"]) for r in rows if r.get("alarm")}))
             behind = sum(int(r.get("lag") or 0) for r in rows)
-            table.add_row(service, feed, str(nexts), str(heads), str(behind), str(sum(r.get("healed") or 0 for r in rows)), alarms)
+            table.add_row(
+                service,
+                feed,
+                str(nexts),
+                str(heads),
+                str(behind),
+                str(sum(r.get("healed") or 0 for r in rows)),
+                alarms,
+            )
     console.print(table)
 
 
@@ -206,7 +256,9 @@ def by_feed(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
 
 @app.command()
 def logs(
-    part: Annotated[str | None, typer.Argument(help="postgres, kafka, ledger, analytics, supervisor …; all without it.")] = None,
+    part: Annotated[
+        str | None, typer.Argument(help="postgres, kafka, ledger, analytics, supervisor …; all without it.")
+    ] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what comes.")] = False,
     lines: Annotated[int, typer.Option("-n", help="Lines to begin with.")] = 50,
     data: Data = None,
@@ -228,7 +280,11 @@ def logs(
             if size > begin:
                 with file.open("rb") as stream:
                     stream.seek(begin)
-                    print_log(file, stream.read(size - begin).decode(errors="replace").splitlines(), many=len(files) > 1)
+                    print_log(
+                        file,
+                        stream.read(size - begin).decode(errors="replace").splitlines(),
+                        many=len(files) > 1,
+                    )
             ends[file] = size
 
 
@@ -262,7 +318,16 @@ def parked_list(service: Annotated[str | None, typer.Argument()] = None, data: D
     for name in [known(service)] if service else SERVICES:
         report = operator.try_get(f"/api/{name}/system/parked")
         for item in (report or {}).get("items", []):
-            table.add_row(name, str(item["n"]), item["feed"], str(item["key"]), str(item.get("type", "")), str(item.get("tries", "")), str(item.get("parked_at", "")), str(item["reason"]))
+            table.add_row(
+                name,
+                str(item["n"]),
+                item["feed"],
+                str(item["key"]),
+                str(item.get("type", "")),
+                str(item.get("tries", "")),
+                str(item.get("parked_at", "")),
+                str(item["reason"]),
+            )
     console.print(table if table.row_count else "Nothing is parked.")
 
 
@@ -275,12 +340,19 @@ def parked_show(service: Service, n: int, data: Data = None) -> None:
 @parked_app.command("replay")
 def parked_replay(service: Service, n: int, data: Data = None) -> None:
     """Handle it and all later ones of its key, in order."""
-    handled = Operator(installed(data)).call("POST", f"/api/{known(service)}/system/parked/{n}/replay")["handled"]
+    handled = Operator(installed(data)).call("POST", f"/api/{known(service)}/system/parked/{n}/replay")[
+        "handled"
+    ]
     console.print(f"{handled} events handled.")
 
 
 @parked_app.command("discard")
-def parked_discard(service: Service, n: int, why: Annotated[str, typer.Option(help="The reason, kept with the event.")], data: Data = None) -> None:
+def parked_discard(
+    service: Service,
+    n: int,
+    why: Annotated[str, typer.Option(help="The reason, kept with the event.")],
+    data: Data = None,
+) -> None:
     """Let one event go, for a stated reason."""
     Operator(installed(data)).call("POST", f"/api/{known(service)}/system/parked/{n}/discard", {"why": why})
     console.print("Discarded; its trace stays.")
@@ -330,13 +402,20 @@ def webhook_create(
     form: Annotated[str, typer.Option(help="standard or bamboohr.")] = "standard",
     source: Annotated[str, typer.Option(help="Endpoints of one source speak of the same people.")] = "",
     base_url: Annotated[str, typer.Option(help="The HR system's API, for forms that are read again.")] = "",
-    api_key: Annotated[str, typer.Option(help="Its key; better by the variable.", envvar="LYCEUM_HRIS_API_KEY")] = "",
+    api_key: Annotated[
+        str, typer.Option(help="Its key; better by the variable.", envvar="LYCEUM_HRIS_API_KEY")
+    ] = "",
     time_zone: Annotated[str, typer.Option()] = "",
     data: Data = None,
 ) -> None:
     """Where an HR system may deliver. Its secret is shown once."""
     given = {"source": source, "base_url": base_url, "api_key": api_key, "time_zone": time_zone}
-    body = {"form": form, "name": name, "tenant_slug": tenant, "config": {k: v for k, v in given.items() if v}}
+    body = {
+        "form": form,
+        "name": name,
+        "tenant_slug": tenant,
+        "config": {k: v for k, v in given.items() if v},
+    }
     show_once(Operator(installed(data)).call("POST", "/api/identity/webhooks", body))
 
 
@@ -358,7 +437,11 @@ def show_once(answer: dict[str, Any]) -> None:
 
 
 @app.command()
-def lock(check: Annotated[bool, typer.Option("--check", help="Only say whether the locks fit the projects.")] = False) -> None:
+def lock(
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say whether the locks fit the projects.")
+    ] = False,
+) -> None:
     """Make the locks anew: requirements.lock, requirements-dev.lock, kafka.lock.toml."""
     from lyceum_local import locks
 
@@ -384,7 +467,11 @@ def test(context: typer.Context) -> None:
         del env["LYCEUM_CHROMIUM"]
     here = Path(sys.executable).parent
     env["PATH"] = f"{here}{os.pathsep}{env.get('PATH', '')}"
-    raise typer.Exit(subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=repository(), env=env, check=False).returncode)
+    raise typer.Exit(
+        subprocess.run(
+            [sys.executable, "-m", "pytest", *arguments], cwd=repository(), env=env, check=False
+        ).returncode
+    )
 
 
 def browser() -> str:
@@ -395,11 +482,11 @@ def browser() -> str:
         console.print("Installing Chromium with apt-get")
         env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
         subprocess.run(["apt-get", "update", "-qq"], env=env, check=False)
-        subprocess.run(["apt-get", "install", "-y", "-qq", "chromium"], env=env, check=False, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            ["apt-get", "install", "-y", "-qq", "chromium"], env=env, check=False, stdout=subprocess.DEVNULL
+        )
         if found := shutil.which("chromium"):
             return found
     console.print("Installing Playwright's Chromium")
     subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], check=False)
     return ""
-
-

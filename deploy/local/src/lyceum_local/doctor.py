@@ -42,14 +42,34 @@ def examine(data: Path) -> Iterator[Finding]:
 
 def _machine(data: Path) -> Iterator[Finding]:
     running = ".".join(map(str, sys.version_info[:3]))
-    yield Finding("python", sys.version_info >= (3, 11), running, "install Python 3.11 or newer, delete .venv, run again")
+    yield Finding(
+        "python",
+        sys.version_info >= (3, 11),
+        running,
+        "install Python 3.11 or newer, delete .venv, run again",
+    )
     place = next(p for p in (data, *data.parents) if p.exists())
     free = shutil.disk_usage(place).free // 1024**2
-    yield Finding("disk", free > ROOM_MB, f"{free} MB free at {place}", f"free some space, or use --data elsewhere; {ROOM_MB} MB is little")
+    yield Finding(
+        "disk",
+        free > ROOM_MB,
+        f"{free} MB free at {place}",
+        f"free some space, or use --data elsewhere; {ROOM_MB} MB is little",
+    )
     writable = os.access(place, os.W_OK)
-    yield Finding("data folder", writable, f"{data} {'can' if writable else 'cannot'} be written", f"give yourself {place}, or use --data")
+    yield Finding(
+        "data folder",
+        writable,
+        f"{data} {'can' if writable else 'cannot'} be written",
+        f"give yourself {place}, or use --data",
+    )
     year = time.gmtime().tm_year
-    yield Finding("clock", year >= YEAR_OF_THIS_RELEASE, time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()), "set the clock: tokens and due dates depend on it")
+    yield Finding(
+        "clock",
+        year >= YEAR_OF_THIS_RELEASE,
+        time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
+        "set the clock: tokens and due dates depend on it",
+    )
 
 
 def _programs() -> Iterator[Finding]:
@@ -58,21 +78,41 @@ def _programs() -> Iterator[Finding]:
     except kafka.KafkaError as e:
         yield Finding("java", False, str(e), "see the message")
     fetched = kafka.is_fetched(cache_folder())
-    yield Finding("kafka", fetched, f"{kafka.VERSION} {'fetched' if fetched else 'not fetched yet'}", "./lyceum up fetches it; that needs Maven Central or a mirror")
+    yield Finding(
+        "kafka",
+        fetched,
+        f"{kafka.VERSION} {'fetched' if fetched else 'not fetched yet'}",
+        "./lyceum up fetches it; that needs Maven Central or a mirror",
+    )
     try:
         yield Finding("postgresql", True, str(postgres.binaries(cache_folder())))
     except (postgres.PostgresError, OSError) as e:
         yield Finding("postgresql", False, str(e), "see the message")
     current = web.is_current()
-    yield Finding("web app", current, "built" if current else "its sources changed since it was built", "./lyceum up builds it")
+    yield Finding(
+        "web app",
+        current,
+        "built" if current else "its sources changed since it was built",
+        "./lyceum up builds it",
+    )
 
 
 def _files(config: Config) -> Iterator[Finding]:
     secrets = config.data / "config.json"
     mode = secrets.stat().st_mode & 0o077
-    yield Finding("secrets", mode == 0, f"{secrets} is {'closed' if mode == 0 else 'open'} to others", f"chmod 600 {secrets}")
+    yield Finding(
+        "secrets",
+        mode == 0,
+        f"{secrets} is {'closed' if mode == 0 else 'open'} to others",
+        f"chmod 600 {secrets}",
+    )
     cluster = supervisor.postgres_folder(config.data) / "data"
-    yield Finding("ledger", (cluster / "PG_VERSION").exists(), str(cluster), "restore a backup there; ./lyceum up would begin with an empty ledger")
+    yield Finding(
+        "ledger",
+        (cluster / "PG_VERSION").exists(),
+        str(cluster),
+        "restore a backup there; ./lyceum up would begin with an empty ledger",
+    )
 
 
 def _processes(config: Config, alive: bool) -> Iterator[Finding]:
@@ -82,7 +122,12 @@ def _processes(config: Config, alive: bool) -> Iterator[Finding]:
         for name in ("app", "content", "postgres", "kafka"):
             port = config.ports[name]
             free = configuration.is_free(port)
-            yield Finding(f"port {name}", free, f"{port} is {'free' if free else 'taken'}", "./lyceum up takes the next free one and remembers it")
+            yield Finding(
+                f"port {name}",
+                free,
+                f"{port} is {'free' if free else 'taken'}",
+                "./lyceum up takes the next free one and remembers it",
+            )
         return
     for state in supervisor.read_run(config.data)[1:]:
         up = supervisor.living(state.pid, state.born) is not None
@@ -94,7 +139,9 @@ def _processes(config: Config, alive: bool) -> Iterator[Finding]:
 def _services(config: Config) -> Iterator[Finding]:
     for service in SERVICES:
         ready, told = readiness(config, service)
-        yield Finding(f"{service} ready", ready, told or "yes", f"./lyceum logs {service if config.split else 'ledger'}")
+        yield Finding(
+            f"{service} ready", ready, told or "yes", f"./lyceum logs {service if config.split else 'ledger'}"
+        )
     try:
         operator = Operator(config)
     except PlatformError as e:
@@ -107,9 +154,19 @@ def _services(config: Config) -> Iterator[Finding]:
             continue
         alarms = [c for c in report["consumers"] if c.get("alarm")]
         behind = sum(int(c.get("lag") or 0) for c in report["consumers"])
-        told = f"{behind} events behind" + "".join(f"; {a['feed']}/{a['partition']}: {a['alarm']}" for a in alarms)
-        yield Finding(f"{service} feeds", not alarms, told, "the message names what to do; the partition stands still until then")
+        told = f"{behind} events behind" + "".join(
+            f"; {a['feed']}/{a['partition']}: {a['alarm']}" for a in alarms
+        )
+        yield Finding(
+            f"{service} feeds",
+            not alarms,
+            told,
+            "the message names what to do; the partition stands still until then",
+        )
         parked = report.get("parked") or []
-        yield Finding(f"{service} parked", not parked, f"{len(parked)} events", f"./lyceum parked list, then replay or discard them ({service})")
-
-
+        yield Finding(
+            f"{service} parked",
+            not parked,
+            f"{len(parked)} events",
+            f"./lyceum parked list, then replay or discard them ({service})",
+        )

@@ -43,7 +43,8 @@ def up(data: Path, *, split: bool | None, app_port: int | None, patience: float,
         config = configuration.load(data)
         process = supervisor.running(data)
         changed = config is not None and (
-            (split is not None and split != config.split) or (app_port is not None and app_port != config.ports["app"])
+            (split is not None and split != config.split)
+            or (app_port is not None and app_port != config.ports["app"])
         )
         if process and changed:
             step("Stopping, to start in another form")
@@ -111,7 +112,9 @@ def wait_until_ready(config: Config, process: psutil.Process, *, patience: float
             else:
                 waiting[service] = told
         if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
-            raise LifecycleError(f"the supervisor ended:\n{tail(config.data / 'logs' / 'supervisor.log', 15)}")
+            raise LifecycleError(
+                f"the supervisor ended:\n{tail(config.data / 'logs' / 'supervisor.log', 15)}"
+            )
         if waiting and time.monotonic() > end:
             raise LifecycleError(_why_not(config, waiting))
         if waiting:
@@ -181,7 +184,11 @@ def _pss(pid: int) -> float:
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
-    except (FileNotFoundError, ProcessLookupError, PermissionError):  # ended meanwhile, or no such file system
+    except (
+        FileNotFoundError,
+        ProcessLookupError,
+        PermissionError,
+    ):  # ended meanwhile, or no such file system
         with contextlib.suppress(psutil.Error):
             return psutil.Process(pid).memory_info().rss / 1024 / 1024
     return 0.0

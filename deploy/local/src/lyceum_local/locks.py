@@ -10,7 +10,14 @@ from pathlib import Path
 from lyceum_local import kafka
 from lyceum_local.paths import cache_folder, repository
 
-EXPORT = ("export", "--frozen", "--no-emit-workspace", "--no-header", "--no-annotate", "--format=requirements-txt")
+EXPORT = (
+    "export",
+    "--frozen",
+    "--no-emit-workspace",
+    "--no-header",
+    "--no-annotate",
+    "--format=requirements-txt",
+)
 LOCKS = {
     "requirements.lock": ("--all-packages", "--no-dev"),
     "requirements-dev.lock": ("--only-group", "dev"),
@@ -45,7 +52,9 @@ def drift() -> list[str]:
     root = repository()
     lines = "".join((root / name).read_text() for name in LOCKS).splitlines()
     pinned = {
-        _plain(m[1]): m[2] for line in lines if (m := re.match(r"([A-Za-z0-9_.-]+)(?:\[.*\])?==([^\s;\\]+)", line))
+        _plain(m[1]): m[2]
+        for line in lines
+        if (m := re.match(r"([A-Za-z0-9_.-]+)(?:\[.*\])?==([^\s;\\]+)", line))
     }
     import tomllib
 

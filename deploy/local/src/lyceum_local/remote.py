@@ -12,7 +12,9 @@ class PlatformError(Exception):
     """The platform did not answer, or refused; the message is its own."""
 
 
-def ask(port: int, method: str, path: str, *, headers: dict[str, str], body: str = "", patience: float = 30) -> tuple[int, str]:
+def ask(
+    port: int, method: str, path: str, *, headers: dict[str, str], body: str = "", patience: float = 30
+) -> tuple[int, str]:
     """One request to a port of this machine: status and text."""
     connection = HTTPConnection("127.0.0.1", port, timeout=patience)
     try:
@@ -20,7 +22,9 @@ def ask(port: int, method: str, path: str, *, headers: dict[str, str], body: str
         answer = connection.getresponse()
         return answer.status, answer.read().decode(errors="replace")
     except (OSError, HTTPException) as e:
-        raise PlatformError(f"the platform does not answer on port {port} ({e}): is it up? See ./lyceum status") from e
+        raise PlatformError(
+            f"the platform does not answer on port {port} ({e}): is it up? See ./lyceum status"
+        ) from e
     finally:
         connection.close()
 
@@ -58,7 +62,12 @@ class Operator:
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
         status, text = ask(
-            self._port, method, path, headers=headers, body=json.dumps(body) if body is not None else "", patience=600
+            self._port,
+            method,
+            path,
+            headers=headers,
+            body=json.dumps(body) if body is not None else "",
+            patience=600,
         )
         if status >= 400:
             raise PlatformError(_told(status, text))

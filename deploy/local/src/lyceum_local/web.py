@@ -55,7 +55,9 @@ def _npm(web: Path, log: Path, out: int, *arguments: str) -> None:
     # The environment's own programs first, or npm's scripts would run a Node of the system.
     here = Path(sys.executable).parent
     env = os.environ | {"PATH": f"{here}{os.pathsep}{os.environ.get('PATH', '')}", "CI": "1"}
-    ran = subprocess.run([str(here / "npm"), *arguments], cwd=web, env=env, stdout=out, stderr=out, check=False)
+    ran = subprocess.run(
+        [str(here / "npm"), *arguments], cwd=web, env=env, stdout=out, stderr=out, check=False
+    )
     if ran.returncode:
         end = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
         raise BuildError(f"npm {arguments[0]} failed (all of it in {log}):\n{end}")
