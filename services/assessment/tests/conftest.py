@@ -58,7 +58,12 @@ QUIZ: dict[str, Any] = {
             ],
         },
         {"question_id": "port", "type": "numeric", "text": "HTTPS speaks on port …", "value": 443},
-        {"question_id": "who", "type": "short_text", "text": "Whom do you tell?", "accepted": ["the service desk"]},
+        {
+            "question_id": "who",
+            "type": "short_text",
+            "text": "Whom do you tell?",
+            "accepted": ["the service desk"],
+        },
     ],
 }
 RIGHT: dict[str, Any] = {"phish": "b", "safe": ["a", "b"], "port": 443, "who": " The  Service DESK"}
@@ -116,10 +121,16 @@ class World:
     def headers(self, person: str, *roles: str, tenant: UUID = TENANT) -> dict[str, str]:
         return self.keys.headers(tenant=tenant, subject=person, roles=roles or ("learner",))
 
-    async def call(self, method: str, path: str, *, by: str = ADA, roles: tuple[str, ...] = (), **more: Any) -> Any:
-        return await self.http.request(method, f"/api/assessment{path}", headers=self.headers(by, *roles), **more)
+    async def call(
+        self, method: str, path: str, *, by: str = ADA, roles: tuple[str, ...] = (), **more: Any
+    ) -> Any:
+        return await self.http.request(
+            method, f"/api/assessment{path}", headers=self.headers(by, *roles), **more
+        )
 
-    async def publish(self, *modules: Module, certifying: bool = True, course: str = COURSE) -> CoursePublished:
+    async def publish(
+        self, *modules: Module, certifying: bool = True, course: str = COURSE
+    ) -> CoursePublished:
         event = CoursePublished(
             course_id=course,
             course_version=1,
@@ -149,7 +160,9 @@ class World:
         return await self.http.request(method, f"/__lms/{path}", headers=headers, **more)
 
     async def launch(self, module: str = "m-scorm", by: str = ADA, enrollment: str = "e-ada") -> str:
-        answer = await self.call("POST", "/launches", by=by, json={"enrollment_id": enrollment, "module_id": module})
+        answer = await self.call(
+            "POST", "/launches", by=by, json={"enrollment_id": enrollment, "module_id": module}
+        )
         assert answer.status_code == 201, answer.text
         return str(answer.json()["url"]).partition("#")[2]
 
@@ -159,7 +172,14 @@ class World:
         return answer.json()
 
     async def commit(
-        self, token: str, session: int, sequence: int, status: str = "incomplete", *, finish: bool = False, **more: Any
+        self,
+        token: str,
+        session: int,
+        sequence: int,
+        status: str = "incomplete",
+        *,
+        finish: bool = False,
+        **more: Any,
     ) -> Any:
         score = more.pop("score", None)
         core = {
@@ -234,7 +254,9 @@ async def world(database: Callable[[str], Awaitable[Any]]) -> AsyncIterator[Worl
     async with client(service) as http:
         world = World(service, keys, people, enrollments, clock, Delivery(service), http)
         await world.deliver(
-            TenantCreated(tenant_id=str(TENANT), slug="analytical-engines"), tenant=TENANT, stream=f"tenant/{TENANT}"
+            TenantCreated(tenant_id=str(TENANT), slug="analytical-engines"),
+            tenant=TENANT,
+            stream=f"tenant/{TENANT}",
         )
         yield world
     await service.ledger.close()
