@@ -242,11 +242,13 @@ def names() -> SimpleNamespace:
 @pytest.fixture
 async def world(database: Callable[[str], Awaitable[Any]]) -> AsyncIterator[World]:
     urls = await database("assessment")
-    settings = Settings(
-        database_url=urls.app_url,
-        edition="local",
-        assessment_master_key=base64.b64encode(b"k" * 32).decode(),  # pyright: ignore[reportArgumentType]
-        app_origin=ORIGIN,
+    settings = Settings.model_validate(
+        {
+            "database_url": urls.app_url,
+            "edition": "local",
+            "assessment_master_key": base64.b64encode(b"k" * 32).decode(),
+            "app_origin": ORIGIN,
+        }
     )
     keys, people, enrollments, clock = TestKeys(), FakePeople(), FakeEnrollments(), Clock()
     service = build(settings, clock=clock, verifier=keys.verifier, people=people, enrollments=enrollments)

@@ -19,6 +19,7 @@ from lyceum.assessment.v1 import assessment_service_pb2 as pb
 from lyceum.assessment.v1.events_pb2 import CertificateIssued, CertificateRevoked
 from lyceum.enrollment.v1.events_pb2 import CourseCompleted
 from lyceum_kit.delivery import emitted
+from lyceum_kit.envelope import Record
 from lyceum_kit.errors import Unavailable
 
 
@@ -79,7 +80,7 @@ async def test_a_completion_that_arrives_before_its_course_waits_for_it(world: A
 
 async def test_many_completions_doubled_and_shuffled_certify_each_person_once(world: Any, names: Any) -> None:
     await world.publish()
-    records = []
+    records: list[Record] = []
     for n in range(12):
         world.people.known[f"p{n}"] = world.people.known[names.ADA]
         event = CourseCompleted(

@@ -52,7 +52,7 @@ async def test_the_row_is_the_fold_of_its_stream_and_no_event_shows_what_was_wri
         await world.commit(token, 1, n, suspend_data="my secret diary", time=f"00:00:0{n}")
     await world.open(token)
     await world.commit(token, 2, 1, "completed", finish=True, score=80)
-    events = await emitted(world.service.ledger, names.TENANT)
+    events: list[Any] = list(await emitted(world.service.ledger, names.TENANT))
     assert [type(e) for e in events] == [
         SessionLaunched, *[ProgressRecorded] * 4, SessionLaunched, ProgressRecorded, ModuleCompleted,
     ]  # fmt: skip
@@ -203,7 +203,7 @@ async def test_a_reading_is_marked_read_once(world: Any, reading: Any, names: An
     body = {"enrollment_id": "e-ada", "module_id": "m-read"}
     answers = await asyncio.gather(*(world.call("POST", "/readings", json=body) for _ in range(3)))
     assert {a.status_code for a in answers} == {201}
-    events = await emitted(world.service.ledger, names.TENANT)
+    events: list[Any] = list(await emitted(world.service.ledger, names.TENANT))
     assert [(type(e), e.assurance) for e in events] == [(ModuleCompleted, "self-reported")]
     wrong = await world.call("POST", "/launches", json=body)
     assert wrong.json()["type"] == "urn:lyceum:problem:wrong-kind"

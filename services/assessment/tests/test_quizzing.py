@@ -37,7 +37,7 @@ async def test_right_answers_pass_and_complete_the_module(world: Any, names: Any
     result = (await take(world, attempt, names.RIGHT)).json()
     assert (result["state"], result["score"], result["passing_score"]) == ("passed", 100, 70)
     assert [r["correct"] for r in result["results"]] == [True] * 4
-    events = await emitted(world.service.ledger, names.TENANT)
+    events: list[Any] = list(await emitted(world.service.ledger, names.TENANT))
     assert [type(e) for e in events] == [
         QuizPublished, QuizAttemptStarted, *[AnswerSaved] * 4, AttemptSubmitted, AssessmentPassed, ModuleCompleted,
     ]  # fmt: skip

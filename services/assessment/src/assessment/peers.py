@@ -5,6 +5,7 @@ from typing import Protocol
 from uuid import UUID
 
 import grpc
+import grpc.aio
 from lyceum.enrollment.v1 import enrollment_service_pb2 as enrollment_pb
 from lyceum.enrollment.v1.enrollment_service_pb2_grpc import EnrollmentServiceStub
 from lyceum.identity.v1 import identity_service_pb2 as identity_pb
