@@ -10,6 +10,7 @@ from uuid import UUID
 
 import httpx
 import pytest
+
 from assessment.app import build
 from assessment.errors import UnknownEnrollment
 from assessment.peers import Named, Standing

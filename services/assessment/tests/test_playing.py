@@ -3,12 +3,11 @@
 import asyncio
 from typing import Any
 
+from assessment import scorm_attempt
+from assessment.scorm_attempt import ScormAttempt
 from lyceum.assessment.v1.events_pb2 import ModuleCompleted, ProgressRecorded, SessionLaunched
 from lyceum.identity.v1.events_pb2 import UserDeactivated, UserReactivated
 from lyceum_kit.delivery import emitted
-
-from assessment import scorm_attempt
-from assessment.scorm_attempt import ScormAttempt
 
 
 async def test_a_module_is_opened_suspended_resumed_and_finished(world: Any, scorm: Any, names: Any) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+
 from lyceum.assessment.v1.events_pb2 import (
     AnswerSaved,
     AssessmentFailed,
@@ -39,8 +40,8 @@ async def test_right_answers_pass_and_complete_the_module(world: Any, names: Any
     assert [r["correct"] for r in result["results"]] == [True] * 4
     events: list[Any] = list(await emitted(world.service.ledger, names.TENANT))
     assert [type(e) for e in events] == [
-        QuizPublished, QuizAttemptStarted, *[AnswerSaved] * 4, AttemptSubmitted, AssessmentPassed, ModuleCompleted,
-    ]  # fmt: skip
+        QuizPublished, QuizAttemptStarted, *[AnswerSaved] * 4, AttemptSubmitted, AssessmentPassed,
+        ModuleCompleted, ]  # fmt: skip
     assert (events[-1].assurance, events[-1].score) == ("server-graded", 100)
     assert all(b"DESK" not in e.SerializeToString() for e in events)
 
