@@ -241,14 +241,20 @@ def names() -> SimpleNamespace:
 
 
 @pytest.fixture
-async def world(database: Callable[[str], Awaitable[Any]]) -> AsyncIterator[World]:
+def origins() -> dict[str, str]:
+    """Settings of where browsers find things; a test with a real browser brings its own."""
+    return {"app_origin": ORIGIN}
+
+
+@pytest.fixture
+async def world(database: Callable[[str], Awaitable[Any]], origins: dict[str, str]) -> AsyncIterator[World]:
     urls = await database("assessment")
     settings = Settings.model_validate(
         {
             "database_url": urls.app_url,
             "edition": "local",
             "assessment_master_key": base64.b64encode(b"k" * 32).decode(),
-            "app_origin": ORIGIN,
+            **origins,
         }
     )
     keys, people, enrollments, clock = TestKeys(), FakePeople(), FakeEnrollments(), Clock()
