@@ -106,7 +106,12 @@ async def test_another_sites_page_gets_no_token_with_the_cookie(world: Any, head
 
 
 @pytest.mark.parametrize(
-    "headers", [{"host": "evil.example"}, {"x-forwarded-for": "203.0.113.9"}, {"x-forwarded-for": "127.0.0.1, 10.0.0.1"}]
+    "headers",
+    [
+        {"host": "evil.example"},
+        {"x-forwarded-for": "203.0.113.9"},
+        {"x-forwarded-for": "127.0.0.1, 10.0.0.1"},
+    ],
 )
 async def test_personas_are_for_this_machine(world: Any, headers: dict[str, str]) -> None:
     assert (await world.http.get("/api/identity/personas", headers=headers)).status_code == 403
@@ -156,7 +161,11 @@ async def test_a_bad_token_request_is_refused(world: Any, form: dict[str, str], 
 
 
 async def test_a_services_token_is_short_and_for_the_tenant_it_asked_for(world: Any) -> None:
-    form = {"grant_type": "client_credentials", "client_id": "enrollment", "client_secret": "enrollment-secret"}
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": "enrollment",
+        "client_secret": "enrollment-secret",
+    }
     answer = (await world.http.post("/api/identity/token", data=form)).json()
     assert answer["expires_in"] <= 60
     who = await world.service.verifier.verify(answer["access_token"])
@@ -173,9 +182,7 @@ async def test_expired_and_forged_tokens_are_refused(world: Any) -> None:
     forged = TestKeys().token(tenant=world.tenant, roles=["admin"])
     none = base64.urlsafe_b64encode(b'{"alg":"none","typ":"at+jwt","kid":"x"}').decode().rstrip("=")
     for token in (forged, f"{head}.{other.rstrip('=')}.{signature}", f"{none}.{claims}.", "nonsense"):
-        answer = await world.http.get(
-            "/api/identity/people", headers={"Authorization": f"Bearer {token}"}
-        )
+        answer = await world.http.get("/api/identity/people", headers={"Authorization": f"Bearer {token}"})
         assert answer.status_code == 401
     assert (await world.http.get("/api/identity/people", headers=world.admin)).status_code == 200
     world.clock.ahead = timedelta(minutes=11)
@@ -244,7 +251,9 @@ async def test_only_the_operator_founds_tenants_and_a_slug_is_taken_once(world: 
     answer = await world.http.post("/api/identity/tenants", headers=world.operator, json=new)
     assert (answer.status_code, answer.json()["type"]) == (409, "urn:lyceum:problem:slug-taken")
     bad = {**new, "slug": "UPPER"}
-    assert (await world.http.post("/api/identity/tenants", headers=world.operator, json=bad)).status_code == 422
+    assert (
+        await world.http.post("/api/identity/tenants", headers=world.operator, json=bad)
+    ).status_code == 422
 
 
 async def test_other_services_ask_who_people_are(world: Any) -> None:
@@ -290,5 +299,3 @@ async def test_other_services_ask_who_people_are(world: Any) -> None:
             assert seen.display_name == "Łukasz"
     finally:
         await server.stop(0)
-
-

@@ -119,7 +119,10 @@ async def test_a_message_newer_than_a_held_snapshot_wins(world: Any, listing: An
         (b"{", 400),
         (b'{"people": []}', 422),
         (b'{"complete": "yes", "people": []}', 422),
-        (b'{"complete": true, "people": [{"external_id": "a", "display_name": "A"}, {"external_id": "a"}]}', 422),
+        (
+            b'{"complete": true, "people": [{"external_id": "a", "display_name": "A"}, {"external_id": "a"}]}',
+            422,
+        ),
         (b'{"complete": true, "people": [{"external_id": "a"}]}', 422),
         (b'{"complete": true, "people": [], "taken_at": "2999-01-01T00:00:00Z"}', 422),
     ],
@@ -201,7 +204,13 @@ async def test_the_stored_secrets_are_not_readable(world: Any) -> None:
 
     hook = await world.hook(base_url="https://hr.example", api_key="bamboo-key")
     async with world.service.ledger.read(world.tenant) as conn:
-        rows = (await conn.execute(text("SELECT e.config, s.secret FROM webhook_endpoints e JOIN webhook_secrets s USING (tenant, endpoint_id)"))).all()
+        rows = (
+            await conn.execute(
+                text(
+                    "SELECT e.config, s.secret FROM webhook_endpoints e JOIN webhook_secrets s USING (tenant, endpoint_id)"
+                )
+            )
+        ).all()
     assert len(rows) == 1
     assert b"bamboo-key" not in rows[0].config
     assert hook.secret.encode() not in rows[0].secret
