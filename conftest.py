@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import asyncpg
 import pytest
+
 from lyceum_kit.migrations import upgrade_async
 from lyceum_local import kafka, postgres
 from lyceum_local.paths import SERVICES, cache_folder

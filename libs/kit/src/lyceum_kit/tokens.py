@@ -227,7 +227,7 @@ def _kid_of(token: str) -> str:
 def jwt_header(token: str) -> dict[str, Any]:
     """The protected header of a compact JWS, unverified. Raises ValueError."""
     try:
-        header: Any = json.loads(urlsafe_b64decode(token.split(".")[0].encode()))
+        header: Any = json.loads(urlsafe_b64decode(token.split(".", maxsplit=1)[0].encode()))
     except RecursionError as e:
         raise ValueError("header") from e
     if not isinstance(header, dict):

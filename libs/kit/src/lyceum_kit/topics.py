@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-import lyceum
 import yaml
 from google.protobuf.message import Message
+
+import lyceum
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,6 @@
 
 from functools import partial
 
-from assessment import consumers, http, lms, pages, quizzing, rpc
-from assessment.keys import Vault
-from assessment.peers import EnrollmentPeer, Enrollments, IdentityPeer, People
-from assessment.settings import Settings, master_key
 from lyceum_kit import db
 from lyceum_kit.http import make_app
 from lyceum_kit.ids import Clock, NewId, new_id, utc_now
@@ -14,6 +10,12 @@ from lyceum_kit.rpc import Peers
 from lyceum_kit.service import Service
 from lyceum_kit.tokens import Verifier
 from lyceum_kit.topics import feeds
+from sqlalchemy import text
+
+from assessment import consumers, http, lms, pages, quizzing, rpc
+from assessment.keys import Vault
+from assessment.peers import EnrollmentPeer, Enrollments, IdentityPeer, People
+from assessment.settings import Settings, master_key
 
 
 def build(
@@ -41,6 +43,7 @@ def build(
         settings,
         router=http.routes(ledger, settings, vault, enrollments=enrollments, people=people),
         verifier=verifier,
+        checks={"database": partial(_answers, ledger)},
     )
     app.include_router(lms.routes(ledger, settings, vault, people=people))
     app.include_router(pages.routes(ledger, settings, vault))
@@ -55,3 +58,8 @@ def build(
         consumes=consumers.consumes(vault=vault, people=people, origin=settings.app_origin),
         timers={quizzing.DEADLINE: partial(quizzing.on_deadline, vault=vault)},
     )
+
+
+async def _answers(ledger: Ledger) -> None:
+    async with ledger.engine.connect() as conn:
+        await conn.execute(text("SELECT 1"))

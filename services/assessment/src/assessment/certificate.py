@@ -7,9 +7,9 @@ from statistics import fmean
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+from lyceum.assessment.v1.events_pb2 import CertificateIssued, CertificateRevoked
 
 from assessment.errors import AlreadyRevoked, UnknownCertificate
-from lyceum.assessment.v1.events_pb2 import CertificateIssued, CertificateRevoked
 
 
 @dataclass(frozen=True)

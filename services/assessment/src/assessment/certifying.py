@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from lyceum.enrollment.v1.events_pb2 import CourseCompleted
+from lyceum_kit.ledger import Ledger, Tx
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from assessment import certificate as certificates
@@ -14,8 +16,6 @@ from assessment.credential import Award, Forged
 from assessment.errors import UnknownCertificate
 from assessment.keys import Vault
 from assessment.peers import People
-from lyceum.enrollment.v1.events_pb2 import CourseCompleted
-from lyceum_kit.ledger import Ledger, Tx
 
 Status = Literal["valid", "revoked", "unknown"]
 
@@ -28,7 +28,9 @@ class Verdict:
     issuer_name: str = ""
 
 
-async def issue(tx: Tx, completed: CourseCompleted, *, course: Any, vault: Vault, people: People, origin: str) -> None:
+async def issue(
+    tx: Tx, completed: CourseCompleted, *, course: Any, vault: Vault, people: People, origin: str
+) -> None:
     """Certify a completed course, exactly once per enrolment. A person identity no longer knows gets none."""
     if not course.certifying or await store.certificate_of(tx.conn, tx.tenant, completed.enrollment_id):
         return
@@ -143,7 +145,9 @@ async def _fault(conn: AsyncConnection, tenant: UUID, row: Any, brought: str) ->
     return "" if brought == row.credential_jwt else "It is signed, but not the credential that was issued"
 
 
-async def status_list(ledger: Ledger, vault: Vault, tenant: UUID, number: int, *, origin: str, now: datetime) -> str:
+async def status_list(
+    ledger: Ledger, vault: Vault, tenant: UUID, number: int, *, origin: str, now: datetime
+) -> str:
     """The tenant's signed list of revoked certificates. Raises UnknownCertificate when there is no such list."""
     size = credential.STATUS_LIST_BITS
     async with ledger.read(tenant) as conn:

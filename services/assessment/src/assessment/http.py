@@ -5,6 +5,10 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Response
+from lyceum_kit.errors import Forbidden, Malformed
+from lyceum_kit.http import Model, Pages, allow, page
+from lyceum_kit.ledger import Ledger
+from lyceum_kit.tokens import Caller
 from pydantic import Field
 
 from assessment import certifying, pdf, playing, quizzing, store
@@ -15,10 +19,6 @@ from assessment.peers import Enrollments, People
 from assessment.quiz import Kind, Option, Question, Quiz
 from assessment.quizzing import Sheet
 from assessment.settings import Settings
-from lyceum_kit.errors import Forbidden, Malformed
-from lyceum_kit.http import Model, Pages, allow, page
-from lyceum_kit.ledger import Ledger
-from lyceum_kit.tokens import Caller
 
 Anyone = Annotated[Caller, allow()]
 Author = Annotated[Caller, allow("author", "admin")]
@@ -58,7 +58,9 @@ class QuestionBody(Model):
 
 
 class QuizBody(Model):
-    quiz_id: str = Field("", max_length=100, description="Given: a new version of that quiz. Empty: a new quiz.")
+    quiz_id: str = Field(
+        "", max_length=100, description="Given: a new version of that quiz. Empty: a new quiz."
+    )
     title: str = Field(max_length=200)
     passing_score: float
     time_limit_seconds: int | None = None
@@ -221,7 +223,12 @@ def routes(
     @router.post("/certificates/{certificate_id}/revoke", status_code=204)
     async def revoke(certificate_id: str, body: RevokeBody, who: Admin) -> None:
         await ledger.run(
-            who.tenant, certifying.revoke, certificate_id, reason=body.reason, by=who.subject, actor=who.subject
+            who.tenant,
+            certifying.revoke,
+            certificate_id,
+            reason=body.reason,
+            by=who.subject,
+            actor=who.subject,
         )
 
     _ = launch, read, list_quizzes, publish_quiz, show_quiz, start, show, save_answer, submit, records
@@ -308,7 +315,8 @@ def _sheet(sheet: Sheet) -> dict[str, Any]:
                 "text": q.text,
                 "points": q.points,
                 "options": [
-                    {"id": o.id, "text": o.text} for o in quizzes.shown_options(sheet.quiz, q, attempt.attempt_id)
+                    {"id": o.id, "text": o.text}
+                    for o in quizzes.shown_options(sheet.quiz, q, attempt.attempt_id)
                 ],
                 "answer": sheet.answers.get(q.question_id),
             }

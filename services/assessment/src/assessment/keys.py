@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from joserfc.jwk import ECKey
+from lyceum_kit.ledger import Tx
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from assessment import credential, sealing, store
-from lyceum_kit.ledger import Tx
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,9 @@ class Vault:
         return key
 
     def open_issuer_key(self, tenant: UUID, key_id: str, sealed_jwk: bytes) -> ECKey:
-        return ECKey.import_key(json.loads(sealing.unseal(self.master, sealed_jwk, _of_issuer(tenant, key_id))))
+        return ECKey.import_key(
+            json.loads(sealing.unseal(self.master, sealed_jwk, _of_issuer(tenant, key_id)))
+        )
 
 
 def _of_person(tenant: UUID, person_id: str) -> str:

@@ -9,6 +9,9 @@ from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import FileResponse
+from lyceum_kit.errors import NotFound, Unavailable
+from lyceum_kit.http import Model, body_limit, public
+from lyceum_kit.ledger import Ledger
 from pydantic import Field
 
 import assessment
@@ -18,9 +21,6 @@ from assessment.keys import Vault
 from assessment.peers import People
 from assessment.playing import Bearer
 from assessment.settings import Settings
-from lyceum_kit.errors import NotFound, Unavailable
-from lyceum_kit.http import Model, body_limit, public
-from lyceum_kit.ledger import Ledger
 
 RUNTIME = "scorm12.min.js"  # of scorm-again, put there by the web build
 _PLAYER = Path(assessment.__file__).parent / "player"
@@ -49,9 +49,7 @@ def routes(ledger: Ledger, settings: Settings, vault: Vault, *, people: People) 
         if scheme.lower() != "bearer" or not token:
             raise UnknownToken
         async with ledger.engine.connect() as conn:
-            return await playing.bearer(
-                conn, token, package_id=_package(request), now=ledger.clock()
-            )
+            return await playing.bearer(conn, token, package_id=_package(request), now=ledger.clock())
 
     @router.get("/run")
     async def run() -> Response:
@@ -114,7 +112,9 @@ def routes(ledger: Ledger, settings: Settings, vault: Vault, *, people: People) 
 
 def runtime_file(settings: Settings) -> Path | None:
     """scorm-again's run-time: in the folder set, beside our wrapper in a release, or in a checkout's web build."""
-    folders = [settings.assessment_player_dir] if settings.assessment_player_dir else [_PLAYER, *_web_builds()]
+    folders = (
+        [settings.assessment_player_dir] if settings.assessment_player_dir else [_PLAYER, *_web_builds()]
+    )
     return next((folder / RUNTIME for folder in folders if (folder / RUNTIME).is_file()), None)
 
 

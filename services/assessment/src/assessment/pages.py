@@ -10,6 +10,8 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from lyceum_kit.http import public
+from lyceum_kit.ledger import Ledger
 
 import assessment
 from assessment import certifying, credential, pdf, store
@@ -17,8 +19,6 @@ from assessment.certifying import Verdict
 from assessment.errors import UnknownCertificate
 from assessment.keys import Vault
 from assessment.settings import Settings
-from lyceum_kit.http import public
-from lyceum_kit.ledger import Ledger
 
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(assessment.__file__).parent / "templates"),
@@ -83,7 +83,9 @@ def routes(ledger: Ledger, settings: Settings, vault: Vault) -> APIRouter:
 
     @router.get("/badges/issuers/{tenant}/jwks")
     async def jwks(tenant: UUID) -> JSONResponse:
-        keys = [{**k, "kid": credential.key_url(origin, tenant, k["kid"])} for k in await _keys(ledger, tenant)]
+        keys = [
+            {**k, "kid": credential.key_url(origin, tenant, k["kid"])} for k in await _keys(ledger, tenant)
+        ]
         return JSONResponse({"keys": keys}, headers=_OPEN)
 
     @router.get("/badges/issuers/{tenant}/keys/{key_id}")
@@ -95,7 +97,9 @@ def routes(ledger: Ledger, settings: Settings, vault: Vault) -> APIRouter:
 
     @router.get("/badges/status/{tenant}/{number}")
     async def status(tenant: UUID, number: int) -> Response:
-        signed = await certifying.status_list(ledger, vault, tenant, number, origin=origin, now=ledger.clock())
+        signed = await certifying.status_list(
+            ledger, vault, tenant, number, origin=origin, now=ledger.clock()
+        )
         headers = {**_OPEN, "cache-control": "public, max-age=60"}
         return Response(signed, media_type="application/vc+jwt", headers=headers)
 

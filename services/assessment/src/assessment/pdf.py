@@ -22,7 +22,9 @@ _ASSURANCE = {
 async def response(certificate: Any, *, issuer_name: str, origin: str) -> Response:
     body = await asyncio.to_thread(render, certificate, issuer_name=issuer_name, origin=origin)
     name = f"certificate-{certificate.certificate_id}.pdf"
-    return Response(body, media_type="application/pdf", headers={"content-disposition": f'inline; filename="{name}"'})
+    return Response(
+        body, media_type="application/pdf", headers={"content-disposition": f'inline; filename="{name}"'}
+    )
 
 
 def render(certificate: Any, *, issuer_name: str, origin: str) -> bytes:

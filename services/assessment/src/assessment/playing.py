@@ -8,13 +8,21 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from lyceum.assessment.v1.events_pb2 import ModuleCompleted
+from lyceum_kit.ledger import Tx
+
 from assessment import scorm_attempt, scorm_cmi, sealing, store
-from assessment.errors import NotOpen, UnknownAttempt, UnknownEnrollment, UnknownModule, UnknownToken, WrongKind
+from assessment.errors import (
+    NotOpen,
+    UnknownAttempt,
+    UnknownEnrollment,
+    UnknownModule,
+    UnknownToken,
+    WrongKind,
+)
 from assessment.keys import Vault
 from assessment.peers import Standing
 from assessment.scorm_attempt import Commit, Launch, ScormAttempt
-from lyceum.assessment.v1.events_pb2 import ModuleCompleted
-from lyceum_kit.ledger import Tx
 
 _OUTCOME_STATES = {"passed": "passed", "completed": "completed", "failed": "failed"}
 

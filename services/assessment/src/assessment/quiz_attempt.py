@@ -11,10 +11,6 @@ from typing import Literal
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-
-from assessment import quiz as quizzes
-from assessment.errors import AlreadySubmitted, BadAnswer, NoAttemptsLeft, StaleAnswer, TooLate
-from assessment.quiz import Answer, Grade, Quiz
 from lyceum.assessment.v1.events_pb2 import (
     AnswerSaved,
     AssessmentFailed,
@@ -24,6 +20,10 @@ from lyceum.assessment.v1.events_pb2 import (
     QuestionResult,
     QuizAttemptStarted,
 )
+
+from assessment import quiz as quizzes
+from assessment.errors import AlreadySubmitted, BadAnswer, NoAttemptsLeft, StaleAnswer, TooLate
+from assessment.quiz import Answer, Grade, Quiz
 
 SERVER_GRADED = "server-graded"
 GRACE = timedelta(seconds=5)  # what was sent in time may arrive a little later
@@ -157,7 +157,8 @@ def _submit(state: QuizAttempt, command: Submit, now: datetime) -> Sequence[Mess
 
 def _graded(state: QuizAttempt, quiz: Quiz, grade: Grade, now: datetime) -> Sequence[Message]:
     results = [
-        QuestionResult(question_id=r.question_id, points=r.points, max_points=r.max_points) for r in grade.results
+        QuestionResult(question_id=r.question_id, points=r.points, max_points=r.max_points)
+        for r in grade.results
     ]
     if not grade.passed:
         return [

@@ -5,6 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
+from lyceum.assessment.v1.events_pb2 import QuizPublished
+from lyceum_kit.ledger import Tx
+from lyceum_kit.timers import Timer
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from assessment import quiz as quizzes
@@ -15,9 +18,6 @@ from assessment.peers import Standing
 from assessment.playing import module_of
 from assessment.quiz import Answer, Question, Quiz
 from assessment.quiz_attempt import QuizAttempt, SaveAnswer, Start, Submit
-from lyceum.assessment.v1.events_pb2 import QuizPublished
-from lyceum_kit.ledger import Tx
-from lyceum_kit.timers import Timer
 
 DEADLINE = "quiz-deadline"
 
@@ -43,7 +43,9 @@ async def publish(tx: Tx, quiz: Quiz) -> Quiz:
     newest = await store.quiz(tx.conn, tx.tenant, quiz.quiz_id) if quiz.quiz_id else None
     if quiz.quiz_id and newest is None:
         raise UnknownQuiz
-    quiz = replace(quiz, quiz_id=quiz.quiz_id or str(tx.new_id()), version=(newest.version if newest else 0) + 1)
+    quiz = replace(
+        quiz, quiz_id=quiz.quiz_id or str(tx.new_id()), version=(newest.version if newest else 0) + 1
+    )
     published = QuizPublished(
         quiz_id=quiz.quiz_id,
         quiz_version=quiz.version,

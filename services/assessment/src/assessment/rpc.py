@@ -4,9 +4,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc.aio
-
-from assessment import certifying, store
-from assessment.peers import People
 from lyceum.assessment.v1 import assessment_service_pb2 as pb
 from lyceum.assessment.v1.assessment_service_pb2_grpc import (
     AssessmentServiceServicer,
@@ -16,6 +13,9 @@ from lyceum_kit.errors import Forbidden
 from lyceum_kit.ledger import Ledger
 from lyceum_kit.rpc import RpcService, caller
 from lyceum_kit.tokens import Caller
+
+from assessment import certifying, store
+from assessment.peers import People
 
 CHUNK = 200
 _STATUS = {
@@ -63,7 +63,12 @@ class AssessmentRpc(AssessmentServiceServicer):
         while True:
             async with self._ledger.read(who.tenant) as conn:
                 rows = await store.list_certificates(
-                    conn, who.tenant, person_id=person_id, course_id=request.course_id, after=after, limit=CHUNK
+                    conn,
+                    who.tenant,
+                    person_id=person_id,
+                    course_id=request.course_id,
+                    after=after,
+                    limit=CHUNK,
                 )
             if rows:
                 yield pb.ListCertificatesResponse(certificates=[_certificate(row) for row in rows])

@@ -11,10 +11,10 @@ from datetime import datetime
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+from lyceum.assessment.v1.events_pb2 import ModuleCompleted, ProgressRecorded, SessionLaunched
 
 from assessment.errors import Superseded
 from assessment.scorm_cmi import Reported
-from lyceum.assessment.v1.events_pb2 import ModuleCompleted, ProgressRecorded, SessionLaunched
 
 SELF_REPORTED = "self-reported"  # a browser can forge what a package says
 

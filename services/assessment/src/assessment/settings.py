@@ -5,9 +5,8 @@ import binascii
 from datetime import timedelta
 from pathlib import Path
 
-from pydantic import Field, SecretStr, field_validator
-
 from lyceum_kit.settings import KitSettings
+from pydantic import Field, SecretStr, field_validator
 
 
 class Settings(KitSettings):
@@ -16,7 +15,8 @@ class Settings(KitSettings):
         " wrote cannot be read and no certificate can be signed. Back it up apart from the database.",
     )
     assessment_player_dir: Path | None = Field(
-        None, description="Folder that holds scorm12.min.js (scorm-again); by default the web build's dist/lms."
+        None,
+        description="Folder that holds scorm12.min.js (scorm-again); by default the web build's dist/lms.",
     )
     assessment_launch_lifetime: timedelta = Field(
         timedelta(hours=12), description="How long a launched module may go on reporting."
