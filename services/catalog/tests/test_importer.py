@@ -58,6 +58,27 @@ async def test_a_form_brings_a_package_too_and_the_same_bytes_are_the_same_packa
     assert len(await emitted(catalog.service.ledger, TENANT)) == 1
 
 
+@pytest.mark.parametrize(
+    "encoding", ["gb2312", "shift_jis", "windows-1252", "koi8-r", "utf-16", "utf-32", "cp037"]
+)
+def test_an_unusual_encoding_hides_no_doctype(zipped: Any, inspected: Any, encoding: str) -> None:
+    text = f'<?xml version="1.0" encoding="{encoding}"?><!DOCTYPE m [<!ENTITY x SYSTEM "file:///etc/passwd">]><m>&x;</m>'
+    body = zipped({"imsmanifest.xml": text.encode(encoding)})
+    assert inspected(body) in ("xml-doctype-forbidden", "manifest-not-xml")
+
+
+def test_a_manifest_in_an_unusual_encoding_is_read(zipped: Any, inspected: Any, good: Any) -> None:
+    text = (
+        good["imsmanifest.xml"]
+        .decode()
+        .replace("A course", "課程")
+        .replace('"1.0"', '"1.0" encoding="gb18030"', 1)
+    )
+    assert inspected(zipped({**good, "imsmanifest.xml": text.encode("gb18030")})) == ""
+    unknown = text.replace("gb18030", "no-such-encoding").encode()
+    assert inspected(zipped({**good, "imsmanifest.xml": unknown})) == "manifest-not-xml"
+
+
 async def sent(*chunks: bytes) -> AsyncIterator[bytes]:
     for chunk in chunks:
         yield chunk

@@ -61,7 +61,9 @@ def read_xml(data: bytes, what: str) -> Node:
         root = etree.fromstring(data, parser)
     except etree.XMLSyntaxError as error:
         raise Refusal(
-            "manifest-not-xml", f"{what} is not well-formed XML: {error.msg}.", entry=what
+            "manifest-not-xml",
+            f"{what} is not well-formed XML: {str(error.msg).splitlines()[0]}.",
+            entry=what,
         ) from None
     if root.getroottree().docinfo.internalDTD:
         raise _doctype(what)
@@ -79,7 +81,7 @@ def _refuse_doctype(data: bytes, what: str) -> None:
     scanner.StartDoctypeDeclHandler = on_doctype
     try:
         scanner.Parse(data, True)
-    except expat.ExpatError:
+    except (expat.ExpatError, ValueError, LookupError):
         return  # not well-formed, or an encoding expat does not know: lxml says which, and looks again
 
 
