@@ -5,10 +5,11 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from catalog.packages.inspection import Package, inspect
-from catalog.packages.refusal import Refusal, quoted
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from catalog.packages.inspection import Package, inspect
+from catalog.packages.refusal import Refusal, quoted
 
 MANIFEST = b"""<manifest xmlns:adlcp="http://www.adlnet.org/xsd/adlcp_rootv1p2"><metadata><schemaversion>1.2</schemaversion>
 </metadata><organizations><organization><item identifier="i" identifierref="r"/></organization></organizations>
