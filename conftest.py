@@ -14,7 +14,7 @@ import pytest
 
 from lyceum_kit.migrations import upgrade_async
 from lyceum_local import kafka, postgres
-from lyceum_local.paths import SERVICES, cache_folder
+from lyceum_local.paths import CONTRACTED, SERVICES, cache_folder
 
 
 class Database(NamedTuple):
@@ -70,7 +70,7 @@ async def database(postgres_url: str) -> AsyncIterator[Callable[[str], Awaitable
 def kafka_broker() -> Iterator[kafka.Throwaway]:
     """A real Apache Kafka with a user for each service and its ACLs."""
     folder = Path(tempfile.mkdtemp(prefix="lyceum-kafka-"))
-    users = {user: secrets.token_urlsafe(12) for user in (*SERVICES, "admin", "controller")}
+    users = {user: secrets.token_urlsafe(12) for user in (*CONTRACTED, "admin", "controller")}
     broker = kafka.Throwaway(folder, cache_folder(), free_port(), free_port(), users)
     try:
         yield broker

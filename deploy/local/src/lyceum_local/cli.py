@@ -107,14 +107,10 @@ def up(
 def show_links(config: Config) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_row("App", config.app_origin)
-    table.add_row("API", f"{config.app_origin}/api/enrollment/docs  (and of each other service)")
+    table.add_row("API", f"{config.app_origin}/api/identity/openapi.json  (and of each other service)")
     table.add_row(
         "gRPC",
-        f"127.0.0.1:{config.grpc_port('enrollment')}, analytics 127.0.0.1:{config.grpc_port('analytics')}",
-    )
-    table.add_row(
-        "SQL",
-        f"http://127.0.0.1:{config.ports['clickhouse']} (ClickHouse, read-only; user and password: ./lyceum status --secrets)",
+        ", ".join(sorted({f"127.0.0.1:{config.grpc_port(s)}" for s in SERVICES})),
     )
     table.add_row("Data", str(config.data))
     console.print(table)
