@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +126,7 @@ async def play(world: Any, page: Page, origins: dict[str, str]) -> Frame:
             await asyncio.sleep(0.02)
 
 
-async def saved_cmi(world: Any, until: Any) -> dict[str, Any]:
+async def saved_cmi(world: Any, until: Callable[[Any], bool]) -> dict[str, Any]:
     """What the server has, once `until` holds: what was sent while a page went away arrives a little later."""
     async with asyncio.timeout(10):
         while True:
