@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import grpc
+import grpc.aio
 import pytest
 from identity.keys import ANNOUNCED
 from lyceum.identity.v1 import identity_service_pb2 as pb

@@ -1,7 +1,7 @@
 """A small client of BambooHR's API, and the timer that reads a person again after a notice.
 
-A notice has ids only. The person is read outside the webhook's request, with the kit's retries, since the other
-system may be down. The timer's transaction stays open meanwhile, so the call has a short limit.
+A notice has ids only. The person is read outside the webhook's request, with the kit's retries, since the
+other system may be down. The timer's transaction stays open meanwhile, so the call has a short limit.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """PURE: what HR systems send, read strictly, as statements about people (`person.Statement`).
 
-Three shapes: the vendor-neutral event, a full snapshot, and BambooHR's notice, which names ids only, and the record
-that is then read from BambooHR. Fields nobody knows are let pass: HR systems grow them.
+Three shapes: the vendor-neutral event, a full snapshot, and BambooHR's notice, which names ids only, with the
+record that is then read from BambooHR. Fields nobody knows are let pass: HR systems grow them.
 """
 
 import json
@@ -32,7 +32,7 @@ CLOCK_SKEW = timedelta(minutes=5)
 
 
 def strict_json(raw: bytes) -> Any:
-    """JSON that every reader understands alike (RFC 8785's I-JSON): no NaN, twin keys, lone surrogates or NUL."""
+    """JSON that every reader understands alike (I-JSON, RFC 7493): no NaN, twin keys, lone surrogate, NUL."""
     try:
         value = json.loads(raw.decode(), object_pairs_hook=_object, parse_constant=_constant)
         _check(value, 0)
@@ -215,7 +215,7 @@ def read_notices(value: Any) -> list[Notice]:
     """BambooHR's webhook: who changed, not how. Its ids may be numbers."""
     match value:
         case {"employees": [*found]}:
-            value = {"employees": [_notice(each) for each in cast("list[Any]", found)]}
+            value = {"employees": [_notice(each) for each in found]}
         case _:
             pass
     return list(_valid(Notices, value).employees)

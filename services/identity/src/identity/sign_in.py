@@ -1,7 +1,8 @@
 """Who may come in: sessions of browsers, one-time links, API clients and services; and the tokens they get.
 
-Session ids, links and client ids name their tenant, so that row-level security can be set before they are looked up.
-What is stored of a secret is its SHA-256. Each token is asked of the tables: who left gets none any more.
+Session ids, links and client ids name their tenant, so that row-level security can be set before they are
+looked up. What is stored of a secret is its SHA-256. Each token is asked of the tables: who left gets none any
+more.
 """
 
 import hmac
@@ -54,7 +55,7 @@ async def start_session(tx: Tx, person_id: UUID, hours: int) -> str:
         raise NotFound
     value = f"{tx.tenant.hex}.{new_secret()}"
     await sign_in_store.add_session(
-        tx.conn, tx.tenant, hashed(value), person_id, tx.now, tx.now + timedelta(hours=hours)
+        tx.conn, tx.tenant, hashed(value), person_id, now=tx.now, expires_at=tx.now + timedelta(hours=hours)
     )
     return value
 

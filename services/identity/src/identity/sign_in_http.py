@@ -25,13 +25,9 @@ class Persona(Model):
     person_id: UUID
 
 
-def routes(
-    ledger: Ledger, tenancy: Tenancy, keys: SigningKeys, tokens: Tokens, settings: Settings
-) -> APIRouter:
+def session_routes(ledger: Ledger, tenancy: Tenancy, settings: Settings) -> APIRouter:
     router = APIRouter()
-    secure = settings.app_origin.startswith("https://")
-    # __Host- pins the cookie to this host and to https; browsers refuse it without.
-    cookie = "__Host-lyceum_session" if secure else "lyceum_session"
+    cookie, secure = _cookie(settings), _secure(settings)
 
     def _set_cookie(response: Response, value: str) -> None:
         response.set_cookie(
@@ -108,6 +104,14 @@ def routes(
             await ledger.run(tenant, sign_in.end_session, value)
         response.delete_cookie(cookie, path="/", secure=secure, httponly=True, samesite="lax")
 
+    _ = personas, sign_in_as, follow_link, sign_out
+    return router
+
+
+def token_routes(keys: SigningKeys, tokens: Tokens, settings: Settings) -> APIRouter:
+    router = APIRouter()
+    cookie = _cookie(settings)
+
     @router.post("/token", dependencies=[public])
     async def token(request: Request) -> JSONResponse:
         """A short access token for the session's cookie, or for an API client's secret (RFC 6749 §4.4)."""
@@ -134,8 +138,17 @@ def routes(
         """The public keys of access tokens."""
         return JSONResponse(await keys.public(), headers={"cache-control": "public, max-age=60"})
 
-    _ = personas, sign_in_as, follow_link, sign_out, token, jwks
+    _ = token, jwks
     return router
+
+
+def _cookie(settings: Settings) -> str:
+    # __Host- pins the cookie to this host and to https; browsers refuse it without.
+    return "__Host-lyceum_session" if _secure(settings) else "lyceum_session"
+
+
+def _secure(settings: Settings) -> bool:
+    return settings.app_origin.startswith("https://")
 
 
 def _note(roles: Any) -> str:

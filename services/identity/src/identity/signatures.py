@@ -1,4 +1,4 @@
-"""PURE: who signed a webhook. Standard Webhooks (id.timestamp.body, base64) and BambooHR (body + timestamp, hex).
+"""PURE: who signed a webhook. Standard Webhooks signs id.timestamp.body, BambooHR body + timestamp.
 
 Works on the raw bytes as received; a body is parsed only after this. Comparisons take constant time.
 """

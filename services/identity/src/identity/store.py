@@ -1,4 +1,4 @@
-"""Every SQL statement of identity about people, org units and snapshots. (Sign-in has its own: sign_in_store.)"""
+"""Every SQL statement about people, org units and snapshots. (Others: sign_in_store, webhook_store.)"""
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -65,8 +65,15 @@ class PersonRow:
 _COLUMNS = [people.c[f.name] for f in fields(PersonRow)]
 
 
-def _person(row: Row[Any]) -> PersonRow:
-    return PersonRow(**{**row._mapping, "record": record_from_json(row.record)})  # pyright: ignore[reportArgumentType]
+def row_dict(row: Row[*tuple[Any, ...]]) -> dict[str, Any]:
+    # Public by its documentation; the underscore keeps it apart from column names.
+    return dict(row._mapping)  # pyright: ignore[reportPrivateUsage]
+
+
+def _person(row: Row[*tuple[Any, ...]]) -> PersonRow:
+    values = row_dict(row)
+    values["record"] = record_from_json(values["record"])
+    return PersonRow(**values)
 
 
 # ---- people, for writing
@@ -82,8 +89,8 @@ async def add_people(
 ) -> None:
     """A row for each external id HR has spoken of; those that have one keep it."""
     if new:
-        blank = dict.fromkeys((c.name for c in _COLUMNS), "")
-        rows = [
+        blank: dict[str, Any] = dict.fromkeys((c.name for c in _COLUMNS), "")
+        rows: list[dict[str, Any]] = [
             {
                 **blank,
                 "tenant": tenant,
@@ -342,7 +349,7 @@ async def list_units(conn: AsyncConnection, tenant: UUID) -> list[dict[str, Any]
         .group_by(org_units.c.org_unit_id, org_units.c.code, org_units.c.mapped)
         .order_by(org_units.c.code)
     )
-    return [dict(row._mapping) for row in await conn.execute(query)]
+    return [row_dict(row) for row in await conn.execute(query)]
 
 
 # ---- snapshots that wait for a person
@@ -374,7 +381,7 @@ async def snapshot(
 ) -> SnapshotRow | None:
     query = select(*_SNAPSHOT).where(snapshots.c.tenant == tenant, snapshots.c.snapshot_id == snapshot_id)
     row = (await conn.execute(query.with_for_update() if lock else query)).one_or_none()
-    return SnapshotRow(**row._mapping) if row else None  # pyright: ignore[reportArgumentType]
+    return SnapshotRow(**row_dict(row)) if row else None
 
 
 async def decide_snapshot(conn: AsyncConnection, tenant: UUID, snapshot_id: UUID, state: str) -> None:
@@ -395,7 +402,7 @@ async def open_snapshots(conn: AsyncConnection, tenant: UUID) -> list[dict[str, 
         )
         .order_by(snapshots.c.received_at)
     )
-    return [dict(row._mapping) for row in await conn.execute(query)]
+    return [row_dict(row) for row in await conn.execute(query)]
 
 
 # ---- arrays
