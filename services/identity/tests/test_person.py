@@ -7,6 +7,7 @@ import pytest
 from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
+
 from identity.person import (
     ChangeProfile,
     Described,

@@ -6,8 +6,9 @@ from typing import Any
 
 import httpx
 import pytest
-from identity.signatures import sign_bamboohr
 from sqlalchemy import text
+
+from identity.signatures import sign_bamboohr
 
 
 @pytest.fixture

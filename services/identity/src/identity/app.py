@@ -4,14 +4,6 @@ from datetime import timedelta
 from functools import partial
 
 from fastapi import APIRouter
-from lyceum_kit.db import make_engine
-from lyceum_kit.http import make_app
-from lyceum_kit.ids import Clock, NewId, new_id, utc_now
-from lyceum_kit.ledger import Ledger
-from lyceum_kit.rpc import Peers
-from lyceum_kit.service import Service
-from lyceum_kit.tokens import Verifier
-from lyceum_kit.topics import feeds
 from sqlalchemy import text
 
 from identity import bamboohr, handlers, http, intake, rpc, setup_http, sign_in_http
@@ -21,6 +13,14 @@ from identity.settings import Settings
 from identity.sign_in import Tokens
 from identity.tenancy import Tenancy
 from identity.vault import Vault
+from lyceum_kit.db import make_engine
+from lyceum_kit.http import make_app
+from lyceum_kit.ids import Clock, NewId, new_id, utc_now
+from lyceum_kit.ledger import Ledger
+from lyceum_kit.rpc import Peers
+from lyceum_kit.service import Service
+from lyceum_kit.tokens import Verifier
+from lyceum_kit.topics import feeds
 
 
 def build(

@@ -5,13 +5,12 @@ record that is then read from BambooHR. Fields nobody knows are let pass: HR sys
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal, TypeVar, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from lyceum_kit.errors import Invalid
 from pydantic import (
     AwareDatetime,
     BaseModel,
@@ -24,6 +23,7 @@ from pydantic import (
 
 from identity.errors import BadJson, DuplicateInSnapshot, SaidInTheFuture, UnknownTimeZone
 from identity.person import Described, Leaves, PersonFacts, Profile, Statement
+from lyceum_kit.errors import Invalid
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -328,10 +328,3 @@ def _valid(model: type[M], value: Any, where: str = "") -> M:
             for error in e.errors(include_url=False, include_input=False, include_context=False)[:20]
         ]
         raise Invalid(f"{problems[0]['field'] or 'body'}: {problems[0]['problem']}", problems=problems) from e
-
-
-def by_person(said: Iterable[Said]) -> dict[str, list[Statement]]:
-    found: dict[str, list[Statement]] = {}
-    for one in said:
-        found.setdefault(one.external_id, []).append(one.statement)
-    return found

@@ -4,16 +4,16 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter
-from lyceum_kit.errors import Forbidden, Invalid, NotFound
-from lyceum_kit.http import Model, Pages, allow, page
-from lyceum_kit.ledger import Ledger
-from lyceum_kit.tokens import Caller
 from pydantic import Field
 
 from identity import store
 from identity.handlers import grant_roles
 from identity.store import PersonRow
 from identity.tenancy import Tenancy
+from lyceum_kit.errors import Forbidden, Invalid, NotFound
+from lyceum_kit.http import Model, Pages, allow, page
+from lyceum_kit.ledger import Ledger
+from lyceum_kit.tokens import Caller
 
 Anyone = Annotated[Caller, allow()]
 Admin = Annotated[Caller, allow("admin", "operator")]
@@ -139,10 +139,14 @@ def routes(ledger: Ledger, tenancy: Tenancy) -> APIRouter:
 
     @router.post("/people/{person_id}/roles")
     async def set_roles(
-        who: Annotated[Caller, allow("admin")], person_id: UUID, grant: Grant
+        who: Annotated[Caller, allow("admin", "operator")],
+        person_id: UUID,
+        grant: Grant,
+        tenant_slug: str = "",
     ) -> dict[str, Any]:
         """Grant exactly these roles. learner and manager follow from the facts."""
-        row = await ledger.run(who.tenant, grant_roles, person_id, grant.roles, actor=who.subject)
+        tenant = await tenancy.of(who, tenant_slug)
+        row = await ledger.run(tenant.tenant_id, grant_roles, person_id, grant.roles, actor=who.subject)
         return {"person_id": str(person_id), "roles": list(row.roles)}
 
     @router.get("/org-units")

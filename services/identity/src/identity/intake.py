@@ -11,10 +11,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from lyceum_kit.errors import NotFound
-from lyceum_kit.http import MIB, allow, body_limit, public
-from lyceum_kit.ledger import Ledger
-from lyceum_kit.tokens import Caller
 
 from identity import hris, store, webhook_store
 from identity.administration import Breaker, apply_held, discard_held, endpoint_place, take_snapshot
@@ -24,6 +20,10 @@ from identity.signatures import verify_bamboohr, verify_standard
 from identity.tenancy import Tenancy
 from identity.vault import Vault
 from identity.webhook_store import Endpoint
+from lyceum_kit.errors import NotFound
+from lyceum_kit.http import MIB, allow, body_limit, public
+from lyceum_kit.ledger import Ledger
+from lyceum_kit.tokens import Caller
 
 SNAPSHOT_LIMIT = 20 * MIB
 Hris = Annotated[Caller, allow("hris", "admin", "operator")]

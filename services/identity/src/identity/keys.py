@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from joserfc.jwk import ECKey
-from lyceum_kit.ledger import Ledger
-from lyceum_kit.tokens import Jwks, Keys
 
 from identity import sign_in_store
 from identity.vault import Vault
+from lyceum_kit.ledger import Ledger
+from lyceum_kit.tokens import Jwks, Keys
 
 # A new key is published for a while before it signs: verifiers ask for unknown keys once a minute at most.
 ANNOUNCED = timedelta(minutes=2)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from google.protobuf.message import Message
+
 from lyceum.identity.v1 import events_pb2 as pb
 
 ACTIVE = (pb.EMPLOYMENT_STATUS_ACTIVE, pb.EMPLOYMENT_STATUS_ON_LEAVE)

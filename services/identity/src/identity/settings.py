@@ -1,7 +1,8 @@
 """Identity's settings."""
 
-from lyceum_kit.settings import KitSettings
 from pydantic import Field, SecretStr
+
+from lyceum_kit.settings import KitSettings
 
 
 class Settings(KitSettings):

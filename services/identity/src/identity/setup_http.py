@@ -5,11 +5,6 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Response
-from lyceum_kit.errors import Forbidden, Invalid
-from lyceum_kit.http import Model, allow
-from lyceum_kit.ids import NewId
-from lyceum_kit.ledger import Ledger
-from lyceum_kit.tokens import Caller
 from pydantic import Field
 
 from identity import hris, sign_in, sign_in_store
@@ -19,6 +14,11 @@ from identity.settings import Settings
 from identity.store import row_dict
 from identity.tenancy import Tenancy
 from identity.vault import Vault
+from lyceum_kit.errors import Forbidden, Invalid
+from lyceum_kit.http import Model, allow
+from lyceum_kit.ids import NewId
+from lyceum_kit.ledger import Ledger
+from lyceum_kit.tokens import Caller
 
 Admin = Annotated[Caller, allow("admin", "operator")]
 Operator = Annotated[Caller, allow("operator")]

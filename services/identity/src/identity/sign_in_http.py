@@ -7,9 +7,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
-from lyceum_kit.errors import Malformed, NotFound
-from lyceum_kit.http import Model, public
-from lyceum_kit.ledger import Ledger
 
 from identity import sign_in, store
 from identity.errors import BadCredentials, ForeignOrigin, LinkUsed, NotLocal, NotSignedIn
@@ -17,6 +14,9 @@ from identity.keys import SigningKeys
 from identity.settings import Settings
 from identity.sign_in import Tokens
 from identity.tenancy import Tenancy
+from lyceum_kit.errors import Malformed, NotFound
+from lyceum_kit.http import Model, public
+from lyceum_kit.ledger import Ledger
 
 LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
 

@@ -11,9 +11,8 @@ import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from lyceum_kit.errors import Malformed
-
 from identity.errors import BadSignature, BadWebhookId, StaleWebhook
+from lyceum_kit.errors import Malformed
 
 TOLERANCE = timedelta(minutes=5)
 PREFIX = "whsec_"

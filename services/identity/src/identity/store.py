@@ -1,5 +1,6 @@
 """Every SQL statement about people, org units and snapshots. (Others: sign_in_store, webhook_store.)"""
 
+import zlib
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -18,6 +19,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    text,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, insert
@@ -111,13 +113,6 @@ async def add_people(
         await conn.execute(insert(people).on_conflict_do_nothing(), rows)
 
 
-async def known(conn: AsyncConnection, tenant: UUID, source: str, external_ids: Collection[str]) -> set[str]:
-    query = select(people.c.external_id).where(
-        people.c.tenant == tenant, people.c.source == source, _any_text(people.c.external_id, external_ids)
-    )
-    return set((await conn.execute(query)).scalars())
-
-
 async def lock_by_external_id(
     conn: AsyncConnection, tenant: UUID, source: str, external_ids: Collection[str]
 ) -> list[PersonRow]:
@@ -155,6 +150,33 @@ async def lock_reports_waiting_for(
         .with_for_update()
     )
     return [_person(row) for row in await conn.execute(query)]
+
+
+_MEETINGS = 64
+_MEET = text(
+    "SELECT CASE WHEN exclusive THEN pg_advisory_xact_lock(:place, n) ELSE pg_advisory_xact_lock_shared(:place, n) END"
+    " FROM unnest(CAST(:numbers AS int[]), CAST(:exclusives AS bool[])) AS m(n, exclusive)"
+)
+
+
+async def meet(
+    conn: AsyncConnection, tenant: UUID, source: str, *, arriving: Collection[str], awaited: Collection[str]
+) -> None:
+    """Make a manager and a report who arrive at the same time wait for each other.
+
+    Else neither would see the other: both are not committed yet. Locks are by a hash of the manager's external id,
+    and taken in order.
+    """
+
+    def numbers(external_ids: Collection[str]) -> set[int]:
+        return {zlib.crc32(external_id.encode()) % _MEETINGS for external_id in external_ids}
+
+    exclusive, shared = numbers(arriving), numbers(awaited)
+    if exclusive | shared:
+        ordered = sorted(exclusive | shared)
+        place = zlib.crc32(f"{tenant}/{source}".encode()) - 2**31
+        flags = [n in exclusive for n in ordered]
+        await conn.execute(_MEET, {"place": place, "numbers": ordered, "exclusives": flags})
 
 
 async def published_ids(

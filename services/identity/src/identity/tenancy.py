@@ -6,13 +6,13 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from identity import webhook_store
 from lyceum_kit import db
 from lyceum_kit.errors import Forbidden, NotFound, Unavailable
 from lyceum_kit.ledger import Ledger
 from lyceum_kit.tokens import Caller
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from identity import webhook_store
 
 
 @dataclass(frozen=True)
