@@ -149,7 +149,9 @@ async def test_another_issuers_key_under_our_kid_is_refused() -> None:
         await KEYS.verifier.verify(jwt.encode(header, claims(), other, algorithms=["ES256"]))
 
 
-@pytest.mark.parametrize("token", ["", ".", "..", "a.b.c", "ü.ü.ü", "x" * 10_000, "e30.e30.e30", "W10.e30.AA"])
+@pytest.mark.parametrize(
+    "token", ["", ".", "..", "a.b.c", "ü.ü.ü", "x" * 10_000, "e30.e30.e30", "W10.e30.AA"]
+)
 async def test_what_is_no_token_is_refused(token: str) -> None:
     with pytest.raises(Unauthenticated):
         await KEYS.verifier.verify(token)
@@ -257,9 +259,15 @@ def test_the_published_keys_hold_no_private_part() -> None:
     assert "d" not in keys.public()["keys"][0]
 
 
-def credential(answer: Callable[[httpx.Request], httpx.Response], clock: Callable[[], float]) -> ServiceCredential:
+def credential(
+    answer: Callable[[httpx.Request], httpx.Response], clock: Callable[[], float]
+) -> ServiceCredential:
     return ServiceCredential(
-        "http://identity/token", "enrollment", SecretStr("s"), transport=httpx.MockTransport(answer), clock=clock
+        "http://identity/token",
+        "enrollment",
+        SecretStr("s"),
+        transport=httpx.MockTransport(answer),
+        clock=clock,
     )
 
 
@@ -280,7 +288,9 @@ async def test_a_service_token_is_kept_per_tenant_until_shortly_before_it_expire
     await own.close()
 
 
-@pytest.mark.parametrize("answer", [httpx.Response(401), httpx.Response(500), httpx.Response(200, text="<html>")])
+@pytest.mark.parametrize(
+    "answer", [httpx.Response(401), httpx.Response(500), httpx.Response(200, text="<html>")]
+)
 async def test_no_service_token_is_unavailable(answer: httpx.Response) -> None:
     own = credential(lambda _: answer, lambda: 0.0)
     with pytest.raises(Unavailable):
