@@ -68,21 +68,23 @@ async def test_a_database_is_brought_to_this_version_and_again(package: Path, da
     assert await fetch(made.owner_url, "SELECT version_num FROM alembic_version") == "0002"
 
 
-async def test_two_machines_at_once_migrate_once(package: Path, database: Databases) -> None:
+async def test_a_migration_waits_for_one_on_another_machine(package: Path, database: Databases) -> None:
     made = await database("sample")
-    # Two processes: within one, a lock of our own would hide a missing one of the database.
-    write(package, "0002", "0001", "second", more="op.execute('SELECT pg_sleep(0.3)')")
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from lyceum_kit.migrations import upgrade;"
-        "upgrade('sample', sys.argv[2], sys.argv[3])"
+    other = await asyncpg.connect(made.owner_url)
+    await other.execute("SELECT pg_advisory_lock($1)", migrations.lock_key("sample"))
+    mine = asyncio.create_task(migrations.upgrade_async("sample", made.owner_url, made.role))
+    waiting = (
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     )
-    source = str(package.parents[1] / "src")
-    both = [
-        await asyncio.create_subprocess_exec(sys.executable, "-c", code, source, made.owner_url, made.role)
-        for _ in range(2)
-    ]
-    assert await asyncio.gather(*(process.wait() for process in both)) == [0, 0]
-    assert await fetch(made.app_url, "SELECT count(*) FROM second") == 1
+    async with asyncio.timeout(20):
+        while not mine.done() and not await other.fetchval(waiting):
+            await asyncio.sleep(0.01)
+    assert not mine.done()
+    assert await other.fetchval("SELECT to_regclass('first')") is None
+    await other.close()
+    await mine
+    assert await fetch(made.app_url, "SELECT count(*) FROM first") == 1
 
 
 async def test_a_failed_migration_leaves_nothing_of_itself(package: Path, database: Databases) -> None:

@@ -121,8 +121,8 @@ def bearer(token: str) -> Metadata:
 
 def details(error: grpc.aio.AioRpcError, *kinds: Any) -> list[Any]:
     """google.rpc details of these kinds."""
-    raw = dict(error.trailing_metadata())["grpc-status-details-bin"]
-    assert isinstance(raw, bytes)
+    trailers: Any = error.trailing_metadata()
+    raw: bytes = dict(trailers)["grpc-status-details-bin"]
     status = status_pb2.Status.FromString(raw)
     assert status.code == error.code().value[0]
     found: list[Message] = []
@@ -346,8 +346,7 @@ async def test_reflection_is_off_unless_switched_on(running: Running) -> None:
 
 async def test_peers_reach_a_service_with_their_token_in_the_same_trace(running: Running) -> None:
     finished = spans()
-    address = {"identity_grpc": f"127.0.0.1:{running.server.port}"}
-    peers = Peers(KitSettings(**address), FixedToken(SERVICE))
+    peers = Peers(KitSettings(identity_grpc=f"127.0.0.1:{running.server.port}"), FixedToken(SERVICE))
     stub: Any = pb_grpc.EventFeedStub(peers.channel("identity"))
     assert peers.channel("identity") is peers.channel("identity")
     with telemetry.span("the caller") as calling:

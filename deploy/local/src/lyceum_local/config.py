@@ -48,7 +48,9 @@ class Secrets:
     postgres: str = field(default_factory=_secret)
     kafka_admin: str = field(default_factory=_secret)
     kafka_controller: str = field(default_factory=_secret)
-    kafka_cluster: str = field(default_factory=lambda: base64.urlsafe_b64encode(secrets.token_bytes(16)).decode()[:22])
+    kafka_cluster: str = field(
+        default_factory=lambda: base64.urlsafe_b64encode(secrets.token_bytes(16)).decode()[:22]
+    )
     owners: dict[str, str] = field(default_factory=lambda: {s: _secret() for s in SERVICES})
     databases: dict[str, str] = field(default_factory=lambda: {s: _secret() for s in SERVICES})
     kafka: dict[str, str] = field(default_factory=lambda: {s: _secret() for s in SERVICES})
@@ -166,7 +168,9 @@ def create(data: Path, *, split: bool = False, app_port: int | None = None) -> C
     return Config(data, choose_ports({"app": app_port} if app_port else {}), Secrets(), split)
 
 
-def choose_ports(wanted: dict[str, int] | None = None, *, keep: dict[str, int] | None = None) -> dict[str, int]:
+def choose_ports(
+    wanted: dict[str, int] | None = None, *, keep: dict[str, int] | None = None
+) -> dict[str, int]:
     """A free port for each part: the one it had, else the wanted or usual one, else the next free one."""
     taken: set[int] = set()
     chosen: dict[str, int] = {}

@@ -79,7 +79,9 @@ class Proxy:
 
     def __init__(self, base_url: str) -> None:
         # No time-out on reading: uploads are checked before they are answered; the service has its own limits.
-        self._client = httpx.AsyncClient(base_url=base_url, timeout=httpx.Timeout(60, connect=2), trust_env=False)
+        self._client = httpx.AsyncClient(
+            base_url=base_url, timeout=httpx.Timeout(60, connect=2), trust_env=False
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def body() -> Any:
@@ -95,7 +97,9 @@ class Proxy:
         url = httpx.URL(raw_path=path + (b"?" + scope["query_string"] if scope["query_string"] else b""))
         headers = [(k, v) for k, v in scope["headers"] if k.decode() not in HOP_BY_HOP]
         has_body = any(k in (b"content-length", b"transfer-encoding") for k, _ in scope["headers"])
-        request = self._client.build_request(scope["method"], url, headers=headers, content=body() if has_body else None)
+        request = self._client.build_request(
+            scope["method"], url, headers=headers, content=body() if has_body else None
+        )
         try:
             answer = await self._client.send(request, stream=True)
         except httpx.TransportError:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from lyceum_kit.service import Service, http_config, run_services
 
+from lyceum_kit.service import Service, http_config, run_services
 from lyceum_local.config import Config, load, web_build
 from lyceum_local.gateway import Gateway
 from lyceum_local.paths import LEDGER_SERVICES, SERVICES

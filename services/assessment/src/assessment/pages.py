@@ -1,4 +1,5 @@
-"""Public pages, without a token and without JavaScript: is this certificate real, and the issuer's badge documents.
+"""Public pages, without a token and without JavaScript: is this certificate real, and the issuer's badge
+documents.
 
 Whoever holds a certificate's number may see what it says: its holder gave it to them.
 """
@@ -83,7 +84,9 @@ def routes(ledger: Ledger, settings: Settings, vault: Vault) -> APIRouter:
 
     @router.get("/badges/issuers/{tenant}/jwks")
     async def jwks(tenant: UUID) -> JSONResponse:
-        keys = [{**k, "kid": credential.key_url(origin, tenant, k["kid"])} for k in await _keys(ledger, tenant)]
+        keys = [
+            {**k, "kid": credential.key_url(origin, tenant, k["kid"])} for k in await _keys(ledger, tenant)
+        ]
         return JSONResponse({"keys": keys}, headers=_OPEN)
 
     @router.get("/badges/issuers/{tenant}/keys/{key_id}")
@@ -95,7 +98,9 @@ def routes(ledger: Ledger, settings: Settings, vault: Vault) -> APIRouter:
 
     @router.get("/badges/status/{tenant}/{number}")
     async def status(tenant: UUID, number: int) -> Response:
-        signed = await certifying.status_list(ledger, vault, tenant, number, origin=origin, now=ledger.clock())
+        signed = await certifying.status_list(
+            ledger, vault, tenant, number, origin=origin, now=ledger.clock()
+        )
         headers = {**_OPEN, "cache-control": "public, max-age=60"}
         return Response(signed, media_type="application/vc+jwt", headers=headers)
 

@@ -1,7 +1,8 @@
-"""CatalogService: published courses and paths of the caller's tenant, for the other services and for reports."""
+"""CatalogService: published courses and paths of the caller's tenant, for other services and reports."""
 
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import grpc.aio
 from lyceum.catalog.v1 import catalog_service_pb2 as pb
@@ -38,7 +39,7 @@ class Servicer(CatalogServiceServicer):
     ) -> AsyncIterator[pb.ListCoursesResponse]:
         """The newest versions by title, a transaction a page: a slow reader holds nothing."""
         tenant, search = caller().tenant, _text(request.search)
-        after: tuple[str, ...] = ()
+        after: tuple[str, UUID] | None = None
         while True:
             async with self._ledger.read(tenant) as conn:
                 rows = await store.published_courses(conn, tenant, search=search, after=after, limit=PAGE)
@@ -47,7 +48,7 @@ class Servicer(CatalogServiceServicer):
                 yield pb.ListCoursesResponse(courses=courses)
             if len(rows) < PAGE:
                 return
-            after = (rows[-1].published.title.lower(), rows[-1].published.course_id)
+            after = (rows[-1].published.title, UUID(rows[-1].published.course_id))
 
     async def GetPath(self, request: pb.GetPathRequest, context: Any) -> pb.Path:  # noqa: ARG002
         """A version of a learning path (0: the newest)."""

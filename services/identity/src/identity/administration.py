@@ -81,9 +81,7 @@ async def create_endpoint(
     return endpoint_id, secret
 
 
-async def rotate_secret(
-    tx: Tx, vault: Vault, endpoint_id: UUID, overlap: timedelta
-) -> tuple[str, datetime]:
+async def rotate_secret(tx: Tx, vault: Vault, endpoint_id: UUID, overlap: timedelta) -> tuple[str, datetime]:
     """A new secret, and until when the previous one is still good."""
     endpoint = await webhook_store.endpoint(tx.conn, tx.tenant, endpoint_id, tx.now)
     if endpoint is None:
@@ -196,9 +194,7 @@ async def _apply(
     return found
 
 
-async def apply_held(
-    ledger: Ledger, tenant: UUID, snapshot_id: UUID, *, time_zone: str, actor: str
-) -> Taken:
+async def apply_held(ledger: Ledger, tenant: UUID, snapshot_id: UUID, *, time_zone: str, actor: str) -> Taken:
     """A person looked at a held snapshot and says it is right."""
     row = await ledger.run(tenant, _begin_applying, snapshot_id)
     snapshot = Snapshot(

@@ -11,11 +11,19 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal, TypeVar, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from lyceum_kit.errors import Invalid
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 from identity.errors import BadJson, DuplicateInSnapshot, SaidInTheFuture, UnknownTimeZone
 from identity.person import Described, Leaves, PersonFacts, Profile, Statement
-from lyceum_kit.errors import Invalid
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -155,7 +163,9 @@ def read_event(value: Any, *, time_zone: str, now: datetime) -> Said | None:
         case "person.created" | "person.updated":
             person = _valid(Employee, event.data, "data")
             hires = event.type == "person.created"
-            return Said(person.external_id, described(person, said_at=said_at, time_zone=time_zone, hires=hires))
+            return Said(
+                person.external_id, described(person, said_at=said_at, time_zone=time_zone, hires=hires)
+            )
         case "person.terminated":
             leaver = _valid(Leaver, event.data, "data")
             return Said(leaver.external_id, Leaves(said_at, leaver.effective_date, leaver.reason))
@@ -311,7 +321,10 @@ def _valid(model: type[M], value: Any, where: str = "") -> M:
         return model.model_validate(value)
     except ValidationError as e:
         problems = [
-            {"field": ".".join(str(part) for part in (where, *error["loc"]) if part != ""), "problem": error["msg"]}
+            {
+                "field": ".".join(str(part) for part in (where, *error["loc"]) if part != ""),
+                "problem": error["msg"],
+            }
             for error in e.errors(include_url=False, include_input=False, include_context=False)[:20]
         ]
         raise Invalid(f"{problems[0]['field'] or 'body'}: {problems[0]['problem']}", problems=problems) from e

@@ -57,9 +57,7 @@ class SigningKeys:
                 rows = await sign_in_store.keys(conn, now - self._overlap)
         settled = [row for row in rows if row.created_at <= now - ANNOUNCED]
         signing = settled[-1] if settled else rows[0]
-        return Keys(
-            self._open(signing), retired=[self._open(row) for row in rows if row.kid != signing.kid]
-        )
+        return Keys(self._open(signing), retired=[self._open(row) for row in rows if row.kid != signing.kid])
 
     async def _add(self, conn: Any, now: datetime) -> str:
         key = Keys.generate()

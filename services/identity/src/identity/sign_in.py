@@ -146,9 +146,7 @@ class Tokens:
 
     async def _sign(self, who: Caller, lifetime: timedelta) -> Token:
         now = self._ledger.clock().timestamp()
-        token = sign_token(
-            await self._keys.current(), who, issuer=self._issuer, lifetime=lifetime, now=now
-        )
+        token = sign_token(await self._keys.current(), who, issuer=self._issuer, lifetime=lifetime, now=now)
         return Token(token, int(lifetime.total_seconds()))
 
 

@@ -6,7 +6,20 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Text, Uuid, and_, any_, bindparam, func, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Text,
+    Uuid,
+    and_,
+    any_,
+    bindparam,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -152,7 +165,9 @@ async def published_ids(
     return {row.external_id: row.person_id for row in await conn.execute(query)}
 
 
-_SAVED = [f.name for f in fields(PersonRow) if f.name not in ("person_id", "source", "external_id", "received_at")]
+_SAVED = [
+    f.name for f in fields(PersonRow) if f.name not in ("person_id", "source", "external_id", "received_at")
+]
 _SAVE = (
     update(people)
     .where(people.c.tenant == bindparam("of_tenant"), people.c.person_id == bindparam("of_person"))
@@ -238,9 +253,7 @@ async def list_people(
     if manager_id:
         query = query.where(people.c.manager_id == manager_id)
     if visible_to:
-        query = query.where(
-            or_(people.c.manager_id == visible_to, people.c.person_id == UUID(visible_to))
-        )
+        query = query.where(or_(people.c.manager_id == visible_to, people.c.person_id == UUID(visible_to)))
     if after:
         query = query.where(people.c.person_id > after)
     return [_person(row) for row in await conn.execute(query.order_by(people.c.person_id).limit(limit))]
@@ -367,14 +380,19 @@ async def snapshot(
 async def decide_snapshot(conn: AsyncConnection, tenant: UUID, snapshot_id: UUID, state: str) -> None:
     """The people listed in it are forgotten: they were only kept to decide on."""
     where = (snapshots.c.tenant == tenant, snapshots.c.snapshot_id == snapshot_id)
-    values: dict[str, Any] = {"state": state} if state.startswith("applying") else {"state": state, "people": []}
+    values: dict[str, Any] = (
+        {"state": state} if state.startswith("applying") else {"state": state, "people": []}
+    )
     await conn.execute(update(snapshots).where(*where).values(**values))
 
 
 async def open_snapshots(conn: AsyncConnection, tenant: UUID) -> list[dict[str, Any]]:
     query = (
         select(*(c for c in _SNAPSHOT if c.name != "people"))
-        .where(snapshots.c.tenant == tenant, or_(snapshots.c.state.like("held%"), snapshots.c.state.like("applying%")))
+        .where(
+            snapshots.c.tenant == tenant,
+            or_(snapshots.c.state.like("held%"), snapshots.c.state.like("applying%")),
+        )
         .order_by(snapshots.c.received_at)
     )
     return [dict(row._mapping) for row in await conn.execute(query)]
