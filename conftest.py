@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import asyncpg
 import pytest
+
 from lyceum_kit import logs
 from lyceum_kit.migrations import upgrade_async
 from lyceum_kit.settings import KitSettings

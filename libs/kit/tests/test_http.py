@@ -10,6 +10,11 @@ from uuid import UUID
 import httpx
 import pytest
 from fastapi import APIRouter, FastAPI, Request
+from pydantic import Field
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.types import Message
+
 from lyceum_kit import http
 from lyceum_kit.errors import Conflict, Invalid, NotFound, Refused, TooMany, Unavailable
 from lyceum_kit.http import (
@@ -28,10 +33,6 @@ from lyceum_kit.http import (
 from lyceum_kit.settings import KitSettings
 from lyceum_kit.testing import TestKeys, client, spans
 from lyceum_kit.tokens import Caller
-from pydantic import Field
-from starlette.responses import Response
-from starlette.routing import Mount, Route
-from starlette.types import Message
 
 TENANT = UUID("01990000-0000-7000-8000-000000000001")
 KEYS = TestKeys()

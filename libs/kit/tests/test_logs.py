@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import pytest
 import structlog
+
 from lyceum_kit import logs, telemetry
 from lyceum_kit.settings import KitSettings
 

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
-from lyceum_kit import migrations
+
+from lyceum_kit import db, migrations
 
 ENV = "from lyceum_kit.migrations import run_env\n\nrun_env()\n"
 VERSION = """
@@ -47,7 +47,7 @@ def write(versions: Path, revision: str, before: str | None, name: str, more: st
 
 
 async def fetch(url: str, sql: str) -> Any:
-    connection = await asyncpg.connect(url)
+    connection: Any = await db.connect(url, application="test")
     try:
         return await connection.fetchval(sql)
     finally:
@@ -70,7 +70,7 @@ async def test_a_database_is_brought_to_this_version_and_again(package: Path, da
 
 async def test_a_migration_waits_for_one_on_another_machine(package: Path, database: Databases) -> None:
     made = await database("sample")
-    other = await asyncpg.connect(made.owner_url)
+    other: Any = await db.connect(made.owner_url, application="another machine")
     await other.execute("SELECT pg_advisory_lock($1)", migrations.lock_key("sample"))
     mine = asyncio.create_task(migrations.upgrade_async("sample", made.owner_url, made.role))
     waiting = (

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
 from lyceum.feed.v1 import feed_service_pb2 as pb
 from lyceum.feed.v1 import feed_service_pb2_grpc as pb_grpc
 from lyceum_kit import rpc, telemetry

@@ -4,12 +4,13 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
+from opentelemetry.trace import INVALID_SPAN, SpanKind, use_span
+from prometheus_client import REGISTRY
+
 from lyceum_kit import telemetry
 from lyceum_kit.envelope import Meta
 from lyceum_kit.ids import new_id
 from lyceum_kit.testing import spans
-from opentelemetry.trace import INVALID_SPAN, SpanKind, use_span
-from prometheus_client import REGISTRY
 
 TENANT = UUID("01990000-0000-7000-8000-000000000001")
 

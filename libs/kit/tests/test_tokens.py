@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from joserfc import jwt
 from joserfc.jwk import ECKey
 from joserfc.jws import JWSRegistry
+from pydantic import SecretStr
+
 from lyceum_kit.errors import Unauthenticated, Unavailable
 from lyceum_kit.testing import TestKeys
 from lyceum_kit.tokens import EVERY_TENANT, Caller, Jwks, Keys, ServiceCredential, Verifier, sign_token
-from pydantic import SecretStr
 
 TENANT = UUID("01990000-0000-7000-8000-000000000001")
 ADA = Caller(TENANT, "ada", frozenset({"learner", "author"}), "person")
