@@ -12,9 +12,16 @@ from typing import NamedTuple
 import asyncpg
 import pytest
 
+from lyceum_kit import logs
 from lyceum_kit.migrations import upgrade_async
+from lyceum_kit.settings import KitSettings
 from lyceum_local import kafka, postgres
 from lyceum_local.paths import CONTRACTED, SERVICES, cache_folder
+
+
+def pytest_configure() -> None:
+    # structlog's own default draws tracebacks with every local: ten seconds for one of the HTTP stack.
+    logs.configure(KitSettings(log_format="console"))
 
 
 class Database(NamedTuple):
