@@ -4,6 +4,9 @@ KRaft with broker and controller in one process. Clients authenticate by SCRAM-S
 feeds, and an anonymous client gets nothing at all.
 """
 
+# pyright: reportPrivateImportUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# (confluent-kafka is annotated in part only, and exports by name what its stubs call private)
+
 import hashlib
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The HTTP edge: an app that denies by default, answers every error as problem+json, and limits what it reads."""
+"""The HTTP edge: an app that denies by default, answers errors as problem+json and limits what it reads."""
 
 import asyncio
 import base64
@@ -46,7 +46,7 @@ PROBLEM = "application/problem+json"
 MIB = 1024 * 1024
 BODY_LIMIT = MIB
 CHECK_SECONDS = 2.0
-# A body may take this long, and then as long as it arrives at this rate: an upload may be slow, not a trickle.
+# A body may take this long, and longer while it arrives at this rate: an upload may be slow, not a trickle.
 BODY_SECONDS = 20.0
 BODY_BYTES_PER_SECOND = 50_000
 
@@ -112,8 +112,8 @@ class Model(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _strict_as_json(cls, data: Any, handler: ModelWrapValidatorHandler[Any], info: ValidationInfo) -> Any:
-        # Strict mode on Python values would refuse every UUID and date, which JSON can only spell as text. So the
-        # value goes through JSON, where strictness means what it says.
+        # Strict mode on Python values would refuse every UUID and date, which JSON can only spell as text. So
+        # the value goes through JSON, where strictness means what it says.
         if info.mode == "json" or not isinstance(data, dict):
             return handler(data)
         return cls.__pydantic_validator__.validate_json(to_json(data), strict=True)
@@ -178,7 +178,7 @@ def _no_constant(name: str) -> Any:
 
 
 def read_json(body: bytes) -> Any:
-    """For routes that take raw bytes. Refuses what parsers disagree on: double names, NaN, lone surrogates."""
+    """For routes that take raw bytes. Refuses what parsers disagree on: double names, NaN, surrogates."""
     try:
         value = json.loads(body.decode(), object_pairs_hook=_pairs, parse_constant=_no_constant)
         json.dumps(value, ensure_ascii=False).encode()

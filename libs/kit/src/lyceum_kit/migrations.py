@@ -1,4 +1,4 @@
-"""Alembic on asyncpg. A service's migrations/env.py is: `from lyceum_kit.migrations import run_env; run_env()`.
+"""Alembic on asyncpg. A migrations/env.py is: `from lyceum_kit.migrations import run_env; run_env()`.
 
 Online only: a script written offline could not be checked against the database it meets.
 """
@@ -32,7 +32,7 @@ def folder(service: str) -> Path:
 
 
 def upgrade(service: str, owner_url: str, app_role: str) -> None:
-    """Bring the database to this version, as its owner. Safe to run again, and from several machines at once."""
+    """Bring the database to this version, as its owner. Safe again, and from several machines at once."""
     with _one_at_a_time:
         asyncio.run(_upgrade(service, owner_url, app_role))
 

@@ -1,4 +1,5 @@
-"""Public pages, without a token and without JavaScript: is this certificate real, and the issuer's badge documents.
+"""Public pages, without a token and without JavaScript: is this certificate real, and the issuer's badge
+documents.
 
 Whoever holds a certificate's number may see what it says: its holder gave it to them.
 """
@@ -10,8 +11,6 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from lyceum_kit.http import public
-from lyceum_kit.ledger import Ledger
 
 import assessment
 from assessment import certifying, credential, pdf, store
@@ -19,6 +18,8 @@ from assessment.certifying import Verdict
 from assessment.errors import UnknownCertificate
 from assessment.keys import Vault
 from assessment.settings import Settings
+from lyceum_kit.http import public
+from lyceum_kit.ledger import Ledger
 
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(assessment.__file__).parent / "templates"),

@@ -5,8 +5,9 @@ import binascii
 from datetime import timedelta
 from pathlib import Path
 
-from lyceum_kit.settings import KitSettings
 from pydantic import Field, SecretStr, field_validator
+
+from lyceum_kit.settings import KitSettings
 
 
 class Settings(KitSettings):

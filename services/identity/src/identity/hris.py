@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal, TypeVar, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from lyceum_kit.errors import Invalid
 from pydantic import (
     AwareDatetime,
     BaseModel,
@@ -23,7 +24,6 @@ from pydantic import (
 
 from identity.errors import BadJson, DuplicateInSnapshot, SaidInTheFuture, UnknownTimeZone
 from identity.person import Described, Leaves, PersonFacts, Profile, Statement
-from lyceum_kit.errors import Invalid
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -56,7 +56,7 @@ class IdentityServicer(stubs.IdentityServiceServicer):
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    async def GetPerson(self, request: pb.GetPersonRequest, context: Any) -> pb.Person:  # noqa: ARG002, N802
+    async def GetPerson(self, request: pb.GetPersonRequest, context: Any) -> pb.Person:  # noqa: ARG002
         who = caller()
         async with self._ledger.read(who.tenant) as conn:
             row = await store.person(conn, who.tenant, _id(request.person_id))
@@ -64,7 +64,7 @@ class IdentityServicer(stubs.IdentityServiceServicer):
             raise NotFound
         return as_message(row)
 
-    async def GetPeople(  # noqa: N802
+    async def GetPeople(
         self,
         request: pb.GetPeopleRequest,
         context: Any,  # noqa: ARG002
@@ -77,7 +77,7 @@ class IdentityServicer(stubs.IdentityServiceServicer):
             rows = await store.people_by_id(conn, who.tenant, ids)
         return pb.GetPeopleResponse(people=[as_message(row) for row in rows if may_see(who, row)])
 
-    async def ListPeople(  # noqa: N802
+    async def ListPeople(
         self,
         request: pb.ListPeopleRequest,
         context: Any,  # noqa: ARG002
