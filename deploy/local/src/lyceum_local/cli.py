@@ -55,7 +55,7 @@ def main() -> None:
     try:
         app()
     except (PlatformError, LifecycleError, PostgresError, KafkaError, BuildError, LockError) as e:
-        errors.print(f"[red]{type(e).__name__}[/]", str(e), sep="\n", markup=True)
+        errors.print(str(e), style="red", markup=False, soft_wrap=True)
         sys.exit(1)
 
 
@@ -105,15 +105,22 @@ def up(
 
 
 def show_links(config: Config) -> None:
-    table = Table.grid(padding=(0, 2))
-    table.add_row("App", config.app_origin)
-    table.add_row("API", f"{config.app_origin}/api/identity/openapi.json  (and of each other service)")
-    table.add_row(
-        "gRPC",
-        ", ".join(sorted({f"127.0.0.1:{config.grpc_port(s)}" for s in SERVICES})),
+    grpc, analytics, sql = (
+        config.grpc_port("enrollment"),
+        config.grpc_port("analytics"),
+        config.ports["clickhouse"],
     )
-    table.add_row("Data", str(config.data))
-    console.print(table)
+    for name, what in (
+        ("App", config.app_origin),
+        ("API", f"{config.app_origin}/api/enrollment/docs, and so for each service"),
+        ("gRPC", f"127.0.0.1:{grpc}, analytics 127.0.0.1:{analytics}"),
+        (
+            "SQL",
+            f"http://127.0.0.1:{sql}: ClickHouse, read-only; its user and password: ./lyceum status --secrets",
+        ),
+        ("Data", str(config.data)),
+    ):
+        console.print(f"[bold]{name:5}[/] {what}", soft_wrap=True)
 
 
 @app.command()
@@ -297,10 +304,10 @@ def doctor(data: Data = None) -> None:
     wrong = 0
     for finding in examine(folder(data)):
         console.print("[green]ok[/]  " if finding.fine else "[red]bad[/] ", end="")
-        console.print(f"{finding.what}: {finding.told}", markup=False)
+        console.print(f"{finding.what}: {finding.told}", markup=False, soft_wrap=True)
         if not finding.fine:
             wrong += 1
-            console.print(f"      → {finding.advice}", markup=False)
+            console.print(f"      → {finding.advice}", markup=False, soft_wrap=True)
     console.print(f"{wrong} findings." if wrong else "All is well.")
     if wrong:
         raise typer.Exit(1)
