@@ -55,7 +55,7 @@ def main() -> None:
     try:
         app()
     except (PlatformError, LifecycleError, PostgresError, KafkaError, BuildError, LockError) as e:
-        errors.print(f"[red]{type(e).__name__}[/]", str(e), sep="\n", markup=True)
+        errors.print(str(e), style="red", markup=False, soft_wrap=True)
         sys.exit(1)
 
 
@@ -105,19 +105,33 @@ def up(
 
 
 def show_links(config: Config) -> None:
-    table = Table.grid(padding=(0, 2))
-    table.add_row("App", config.app_origin)
-    table.add_row("API", f"{config.app_origin}/api/enrollment/docs  (and of each other service)")
-    table.add_row(
-        "gRPC",
-        f"127.0.0.1:{config.grpc_port('enrollment')}, analytics 127.0.0.1:{config.grpc_port('analytics')}",
-    )
-    table.add_row(
-        "SQL",
-        f"http://127.0.0.1:{config.ports['clickhouse']} (ClickHouse, read-only; user and password: ./lyceum status --secrets)",
-    )
-    table.add_row("Data", str(config.data))
-    console.print(table)
+    for name, what in (
+        ("App", config.app_origin),
+        ("API", f"{config.app_origin}/api/identity/openapi.json, and so for each service"),
+        ("gRPC", ", ".join(sorted({f"127.0.0.1:{config.grpc_port(s)}" for s in SERVICES}))),
+        ("Data", str(config.data)),
+    ):
+        console.print(f"[bold]{name:5}[/] {what}", soft_wrap=True)
+
+
+@app.command()
+def demo(data: Data = None) -> None:
+    """Start everything and play what is built so far: HR hires, authors publish. Again: only what is missing."""
+    from lyceum_local.demo import play
+
+    up(data)
+    config = configuration.load(folder(data))
+    assert config
+    with console.status("Playing the demo") as status:
+
+        def step(text: str) -> None:
+            console.print(f"        {text}")
+            status.update(text)
+
+        result = play(config, step)
+    console.print(f"[green]The demo is ready.[/] A hire was on the feed {result.hire_ms:.0f} ms after HR's webhook.")
+    for name, link in result.links:
+        console.print(f"[bold]{name}[/]  {link}", soft_wrap=True)
 
 
 @app.command()
@@ -301,10 +315,10 @@ def doctor(data: Data = None) -> None:
     wrong = 0
     for finding in examine(folder(data)):
         console.print("[green]ok[/]  " if finding.fine else "[red]bad[/] ", end="")
-        console.print(f"{finding.what}: {finding.told}", markup=False)
+        console.print(f"{finding.what}: {finding.told}", markup=False, soft_wrap=True)
         if not finding.fine:
             wrong += 1
-            console.print(f"      → {finding.advice}", markup=False)
+            console.print(f"      → {finding.advice}", markup=False, soft_wrap=True)
     console.print(f"{wrong} findings." if wrong else "All is well.")
     if wrong:
         raise typer.Exit(1)

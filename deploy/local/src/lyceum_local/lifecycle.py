@@ -127,6 +127,8 @@ def _why_not(config: Config, waiting: dict[str, str]) -> str:
         if state.trouble:
             end = tail(config.data / "logs" / f"{state.name}.log", 8)
             lines.append(f"{state.name} was started {state.restarts + 1} times, last: {state.trouble}\n{end}")
+    if not (config.data / "databases.done").exists():
+        lines.append(f"the databases are not prepared:\n{tail(config.data / 'logs' / 'supervisor.log', 12)}")
     return "\n".join([*lines, "It goes on trying; see ./lyceum status, ./lyceum logs and ./lyceum doctor."])
 
 
