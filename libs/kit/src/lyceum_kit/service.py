@@ -22,6 +22,7 @@ from lyceum_kit.feed import FeedReader, FeedSource, event_feed
 from lyceum_kit.intake import Intake
 from lyceum_kit.ledger import Ledger
 from lyceum_kit.parked import Parked
+from lyceum_kit.patience import PatientProtocol
 from lyceum_kit.relay import Relay
 from lyceum_kit.rpc import Peers, RpcService, make_server
 from lyceum_kit.settings import KitSettings
@@ -198,6 +199,7 @@ def http_config(settings: KitSettings, app: Any, *, port: int | None = None) -> 
         app,
         host=settings.http_host,
         port=settings.http_port if port is None else port,
+        http=PatientProtocol,
         log_config=None,
         access_log=False,
         server_header=False,
