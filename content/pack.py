@@ -56,7 +56,7 @@ def scorm12_manifest(package: dict[str, Any], files: list[str]) -> str:
             f"<title>{escape(sco['title'])}</title>{mastery}</item>"
         )
         resources.append(
-            f"    <resource identifier={quoteattr('res-' + sco['identifier'])} type=\"webcontent\""
+            f'    <resource identifier={quoteattr("res-" + sco["identifier"])} type="webcontent"'
             f' adlcp:scormtype="sco" href={quoteattr(sco["launch"])}>'
             f'<file href={quoteattr(sco["launch"])}/><dependency identifierref="shared"/></resource>'
         )

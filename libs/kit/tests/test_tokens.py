@@ -12,7 +12,7 @@ from uuid import UUID
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from joserfc import jwt
 from joserfc.jwk import ECKey
@@ -158,7 +158,7 @@ async def test_what_is_no_token_is_refused(token: str) -> None:
         await KEYS.verifier.verify(token)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, deadline=None)
 @given(data=st.data())
 async def test_no_mutated_token_is_accepted(data: st.DataObject) -> None:
     token = KEYS.token(tenant=TENANT, roles=["learner"])

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from google.protobuf import json_format
+
 from lyceum_kit.topics import feeds
 
 EXAMPLES = Path(__file__).parents[3] / "proto" / "examples"

@@ -6,7 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 import grpc
+import grpc.aio
 import pytest
+
 from identity.keys import ANNOUNCED
 from lyceum.identity.v1 import identity_service_pb2 as pb
 from lyceum.identity.v1 import identity_service_pb2_grpc as stubs

@@ -105,22 +105,33 @@ def up(
 
 
 def show_links(config: Config) -> None:
-    grpc, analytics, sql = (
-        config.grpc_port("enrollment"),
-        config.grpc_port("analytics"),
-        config.ports["clickhouse"],
-    )
     for name, what in (
         ("App", config.app_origin),
-        ("API", f"{config.app_origin}/api/enrollment/docs, and so for each service"),
-        ("gRPC", f"127.0.0.1:{grpc}, analytics 127.0.0.1:{analytics}"),
-        (
-            "SQL",
-            f"http://127.0.0.1:{sql}: ClickHouse, read-only; its user and password: ./lyceum status --secrets",
-        ),
+        ("API", f"{config.app_origin}/api/identity/openapi.json, and so for each service"),
+        ("gRPC", ", ".join(sorted({f"127.0.0.1:{config.grpc_port(s)}" for s in SERVICES}))),
         ("Data", str(config.data)),
     ):
         console.print(f"[bold]{name:5}[/] {what}", soft_wrap=True)
+
+
+@app.command()
+def demo(data: Data = None) -> None:
+    """Start everything and play what is built so far: HR hires, authors publish. Again: only what is missing."""
+    from lyceum_local.demo import play
+
+    up(data)
+    config = configuration.load(folder(data))
+    assert config
+    with console.status("Playing the demo") as status:
+
+        def step(text: str) -> None:
+            console.print(f"        {text}")
+            status.update(text)
+
+        result = play(config, step)
+    console.print(f"[green]The demo is ready.[/] A hire was on the feed {result.hire_ms:.0f} ms after HR's webhook.")
+    for name, link in result.links:
+        console.print(f"[bold]{name}[/]  {link}", soft_wrap=True)
 
 
 @app.command()

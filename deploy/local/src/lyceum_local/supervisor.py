@@ -23,7 +23,7 @@ import psutil
 
 from lyceum_local import kafka, postgres
 from lyceum_local.config import Config, environment, load
-from lyceum_local.paths import LEDGER_SERVICES, SERVICES, cache_folder, repository
+from lyceum_local.paths import LEDGER_SERVICES, OTHER_SERVICES, SERVICES, cache_folder, repository
 
 LOG_LIMIT = 10 * 1024 * 1024
 LONGEST_PAUSE = 10.0
@@ -94,7 +94,7 @@ def parts(config: Config) -> list[Part]:
         environment({}),
         before=lambda: _prepare_kafka(cache, config),
     )
-    ours = ("gateway", *SERVICES) if config.split else ("ledger", "analytics")
+    ours = ("gateway", *SERVICES) if config.split else ("ledger", *OTHER_SERVICES)
     # One arena for all threads: glibc would keep one for each of them.
     variables = environment(passed_on()) | {"MALLOC_ARENA_MAX": "1", "TZ": "UTC"}
     return [database, broker, *(Part(n, host(n, data), variables) for n in ours)]

@@ -23,7 +23,7 @@ from lyceum_kit.errors import NotFound, Unavailable
 from lyceum_kit.http import Model, body_limit, public
 from lyceum_kit.ledger import Ledger
 
-RUNTIME = "scorm12.min.js"  # of scorm-again, put there by the web build
+RUNTIME = "scorm12.js"  # of scorm-again, put there by the web build
 _PLAYER = Path(assessment.__file__).parent / "player"
 
 

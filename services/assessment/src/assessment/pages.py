@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import assessment
@@ -29,7 +29,7 @@ _TEMPLATES = Environment(
     lstrip_blocks=True,
 )
 _HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'self'; img-src data:; form-action 'self';"
+    "content-security-policy": "default-src 'none'; style-src 'self'; font-src 'self'; form-action 'self';"
     " base-uri 'none'; frame-ancestors 'none'",
     "cross-origin-opener-policy": "same-origin",
 }
@@ -57,6 +57,11 @@ def routes(ledger: Ledger, settings: Settings, vault: Vault) -> APIRouter:
     async def style() -> Response:
         css = (Path(assessment.__file__).parent / "templates" / "verify.css").read_text()
         return Response(css, media_type="text/css", headers={"cache-control": "max-age=3600"})
+
+    @router.get("/verify/cjk.otf")
+    async def font() -> Response:
+        file = Path(assessment.__file__).parent / "fonts" / "NotoSansCJK-Regular.otf"
+        return FileResponse(file, media_type="font/otf", headers={"cache-control": "max-age=31536000"})
 
     @router.get("/verify/{certificate_id}")
     async def show(certificate_id: str) -> HTMLResponse:
@@ -104,7 +109,7 @@ def routes(ledger: Ledger, settings: Settings, vault: Vault) -> APIRouter:
         headers = {**_OPEN, "cache-control": "public, max-age=60"}
         return Response(signed, media_type="application/vc+jwt", headers=headers)
 
-    _ = ask, style, show, show_pdf, show_credential, issuer, jwks, key, status
+    _ = ask, style, font, show, show_pdf, show_credential, issuer, jwks, key, status
     return router
 
 
