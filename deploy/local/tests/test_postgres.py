@@ -35,6 +35,7 @@ async def test_a_service_gets_a_database_and_roles_without_power(
     flags = await app.fetchrow(
         "SELECT rolsuper, rolbypassrls, rolcreaterole FROM pg_roles WHERE rolname = current_user"
     )
+    assert flags is not None
     assert tuple(flags) == (False, False, False)
     await app.execute(f'SET ROLE "{service.name}_relay"')
     assert await app.fetchval("SELECT current_user") == f"{service.name}_relay"

@@ -129,7 +129,9 @@ def demo(data: Data = None) -> None:
             status.update(text)
 
         result = play(config, step)
-    console.print(f"[green]The demo is ready.[/] A hire was on the feed {result.hire_ms:.0f} ms after HR's webhook.")
+    console.print(
+        f"[green]The demo is ready.[/] A hire was on the feed {result.hire_ms:.0f} ms after HR's webhook."
+    )
     for name, link in result.links:
         console.print(f"[bold]{name}[/]  {link}", soft_wrap=True)
 
@@ -232,12 +234,13 @@ def show_status(
     console.print(table)
     table = Table("service", "ready", "outbox", "parked", "timers pending/late/failed", title="Services")
     for service, (is_ready, told) in ready.items():
-        report = reports.get(service, {})
-        timers = report.get("timers") or {}
+        report: dict[str, Any] = reports.get(service) or {}
+        timers: dict[str, Any] = report.get("timers") or {}
+        relay: dict[str, Any] = report.get("relay") or {}
         table.add_row(
             service,
             "[green]yes[/]" if is_ready else f"[red]no[/] {told[:60]}",
-            str((report.get("relay") or {}).get("outbox", "–")),
+            str(relay.get("outbox", "–")),
             str(len(report.get("parked") or [])),
             "/".join(str(timers.get(k, "–")) for k in ("pending", "late", "failed")),
         )
@@ -331,7 +334,8 @@ def parked_list(service: Annotated[str | None, typer.Argument()] = None, data: D
     table = Table("service", "n", "feed", "key", "type", "tries", "parked at", "reason")
     for name in [known(service)] if service else SERVICES:
         report = operator.try_get(f"/api/{name}/system/parked")
-        for item in (report or {}).get("items", []):
+        items: list[dict[str, Any]] = report["items"] if report else []
+        for item in items:
             table.add_row(
                 name,
                 str(item["n"]),

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lyceum_local import config as configuration
 from lyceum_local import kafka, postgres, supervisor, web
@@ -163,7 +164,7 @@ def _services(config: Config) -> Iterator[Finding]:
             told,
             "the message names what to do; the partition stands still until then",
         )
-        parked = report.get("parked") or []
+        parked: list[dict[str, Any]] = report.get("parked") or []
         yield Finding(
             f"{service} parked",
             not parked,

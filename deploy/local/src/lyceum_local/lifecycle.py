@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +28,7 @@ class LifecycleError(Exception):
 
 
 @contextmanager
-def only_one(data: Path) -> Iterator[None]:
+def only_one(data: Path) -> Generator[None]:
     """Two `up`s at once would choose ports and start supervisors against each other: the second waits."""
     data.mkdir(parents=True, exist_ok=True)
     with (data / "up.lock").open("w") as lock:
@@ -102,7 +102,7 @@ def start_supervisor(config: Config) -> psutil.Process:
 
 def wait_until_ready(config: Config, process: psutil.Process, *, patience: float, step: Say) -> None:
     end = time.monotonic() + patience
-    waiting = dict.fromkeys(SERVICES, "not asked yet")
+    waiting: dict[str, str] = dict.fromkeys(SERVICES, "not asked yet")
     while waiting:
         for service in list(waiting):
             ready, told = readiness(config, service)

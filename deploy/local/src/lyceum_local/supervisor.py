@@ -357,7 +357,7 @@ class Supervisor:
         self.say("stopping")
         await self.end(every[2:])
         await self.end(every[:2])
-        await asyncio.gather(*keepers, *chores, stop)
+        await asyncio.gather(*keepers, *chores)
         (self.config.data / "run.json").unlink()
 
     async def end(self, some: Sequence[Part]) -> None:

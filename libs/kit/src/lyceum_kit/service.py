@@ -16,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import make_url
 
-from lyceum_kit import logs, migrations, system, telemetry
+from lyceum_kit import logs, system, telemetry
 from lyceum_kit.consumer import Consumes, HandlerSink
 from lyceum_kit.feed import FeedReader, FeedSource, event_feed
 from lyceum_kit.intake import Intake
@@ -236,6 +236,8 @@ def main(build: Callable[[S], Service], settings_class: type[S]) -> None:
     @cli.command()
     def migrate() -> None:
         """Bring the database to this version. Safe to run again and side by side."""
+        from lyceum_kit import migrations  # Alembic: half a second that serving never needs
+
         settings = settings_class()
         if settings.migration_url is None:
             raise typer.BadParameter("set LYCEUM_MIGRATION_URL to the database as its owner")
