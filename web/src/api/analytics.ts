@@ -44,7 +44,8 @@ export interface Scope {
 }
 
 export const overview = (scope: Scope) => api.get<Overview>(`/api/analytics/overview${query({ ...scope })}`);
-export const metricPath = (metric: string, by: "department" | "course") => `/api/analytics/metrics/${metric}?by=${by}`;
+export const metricPath = (metric: string, by: "department" | "course") =>
+  `/api/analytics/metrics/${metric}?by=${by}`;
 export const metric = (name: string, by: "department" | "course") => api.get<Metric>(metricPath(name, by));
 export const dropOff = (courseId: string) => api.get<DropOff>(`/api/analytics/courses/${courseId}/drop-off`);
 export const trend = (days: number) =>

@@ -62,7 +62,9 @@ export async function readiness(service: ServiceName): Promise<Readiness> {
 function failing(problem: Problem): string {
   const red = problem.extra.red;
   if (!red || typeof red !== "object") return problem.message;
-  return Object.entries(red).map(([name, why]) => `${name}: ${String(why)}`).join("; ");
+  return Object.entries(red)
+    .map(([name, why]) => `${name}: ${String(why)}`)
+    .join("; ");
 }
 
 export const feeds = (service: ServiceName) => api.get<FeedReport>(`/api/${service}/system/feeds`);
