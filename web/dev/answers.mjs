@@ -292,17 +292,15 @@ const feeds = (service) => ({
   timers: { pending: 12, late: 0, failed: 0 },
 });
 
-let who = null;
-
 export function answer(method, { pathname, searchParams: q }, body, headers, port) {
   const path = pathname.replace("/api/", "");
   const on = (m, pattern) => method === m && new RegExp(`^${pattern}$`).exec(path);
   const id = path.split("/").at(-1);
   if (on("GET", "identity/personas")) return list(PEOPLE);
   if (on("POST", "identity/sessions"))
-    return { status: 204, cookie: `who=${(who = body.person_id)}; HttpOnly; SameSite=Lax; Path=/` };
+    return { status: 204, cookie: `who=${body.person_id}; HttpOnly; SameSite=Lax; Path=/` };
   if (on("DELETE", "identity/sessions")) return { status: 204, cookie: "who=; Max-Age=0; Path=/" };
-  who = /who=(\w+)/.exec(headers.cookie ?? "")?.[1] ?? null;
+  const who = /who=(\w+)/.exec(headers.cookie ?? "")?.[1] ?? null;
   if (!who)
     return {
       status: 401,

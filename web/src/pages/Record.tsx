@@ -5,6 +5,7 @@ import { download } from "../api/client";
 import type { Enrollment } from "../api/enrollment";
 import { Icon } from "../parts/Icon";
 import { Chip, Page } from "../parts/pieces";
+import { Scroller } from "../parts/Scroller";
 import { Ask, Empty, Failure } from "../parts/States";
 import { certificatesQuery, courseQuery, enrollmentsQuery, meQuery, recordsQuery } from "../queries";
 import { date, moment, points, stateWords } from "../words";
@@ -130,7 +131,7 @@ export function Records({ person, enrollments }: { person: string; enrollments: 
     <Ask of={records}>
       {(found) =>
         found.length ? (
-          <div className="card scroll" role="region" aria-label="Learning records, table" tabIndex={0}>
+          <Scroller card label="Learning records">
             <table className="data">
               <thead>
                 <tr>
@@ -163,7 +164,7 @@ export function Records({ person, enrollments }: { person: string; enrollments: 
                 })}
               </tbody>
             </table>
-          </div>
+          </Scroller>
         ) : (
           <Empty title="Nothing recorded yet">Every module you open appears here, with its result.</Empty>
         )

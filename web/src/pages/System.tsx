@@ -3,6 +3,7 @@ import { useMutation, useQueries, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import * as system from "../api/system";
 import { Chip, Page } from "../parts/pieces";
+import { Scroller } from "../parts/Scroller";
 import { Empty, Failure, Loading } from "../parts/States";
 import { count, moment, plural } from "../words";
 
@@ -135,8 +136,7 @@ function Consumers({ reports }: { reports: system.FeedReport[] }) {
   if (!rows.length)
     return reports.length ? <Empty title="No feed has been read yet" /> : <Loading rows={1} />;
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard
-    <div className="card scroll" tabIndex={0} role="region" aria-label="Feeds, table">
+    <Scroller card label="Feeds">
       <table className="data">
         <thead>
           <tr>
@@ -173,7 +173,7 @@ function Consumers({ reports }: { reports: system.FeedReport[] }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </Scroller>
   );
 }
 

@@ -1,10 +1,12 @@
 /** Bars and a trend as plain HTML and SVG. Each has a sentence, a table twin and its numbers as CSV. */
+
 import { Button, SegmentedControl } from "@mantine/core";
 import { useMutation } from "@tanstack/react-query";
 import { type ReactNode, useId, useState } from "react";
 import type { TrendDay } from "../api/analytics";
 import { saveBlob } from "../api/client";
 import { Icon } from "./Icon";
+import { Scroller } from "./Scroller";
 import { Failure } from "./States";
 
 export interface Table {
@@ -84,8 +86,7 @@ export function ChartCard({
 
 export function DataTable({ of, label }: { of: Table; label: string }) {
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard
-    <div className="scroll" tabIndex={0} role="region" aria-label={`${label}, table`}>
+    <Scroller label={label}>
       <table className="data">
         <thead>
           <tr>
@@ -108,7 +109,7 @@ export function DataTable({ of, label }: { of: Table; label: string }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </Scroller>
   );
 }
 
