@@ -17,23 +17,49 @@ HERE = Path(__file__).parent
 def generate(out: Path) -> None:
     protos = sorted(str(p.relative_to(HERE)) for p in (HERE / "lyceum").rglob("*.proto"))
     # --mypy_out gives better types than protoc's own --pyi_out: enums, repeated fields, HasField names.
-    command = [sys.executable, "-m", "grpc_tools.protoc", "-I.", f"--python_out={out}", f"--mypy_out=quiet:{out}"]
+    command = [
+        sys.executable,
+        "-m",
+        "grpc_tools.protoc",
+        "-I.",
+        f"--python_out={out}",
+        f"--mypy_out=quiet:{out}",
+    ]
     services = [p for p in protos if p.endswith("_service.proto")]
-    subprocess.run([*command, *protos], cwd=HERE, check=True)  # noqa: S603
-    subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "grpc_tools.protoc", "-I.", f"--grpc_python_out={out}", f"--mypy_grpc_out=quiet,only_async:{out}", *services],
+    subprocess.run([*command, *protos], cwd=HERE, check=True)
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "grpc_tools.protoc",
+            "-I.",
+            f"--grpc_python_out={out}",
+            f"--mypy_grpc_out=quiet,only_async:{out}",
+            *services,
+        ],
         cwd=HERE,
         check=True,
     )
     for folder in [out / "lyceum", *(p for p in (out / "lyceum").rglob("*") if p.is_dir())]:
         (folder / "__init__.py").touch()
     (out / "lyceum" / "py.typed").touch()
-    shutil.copy(HERE / "topics.yaml", out / "lyceum" / "topics.yaml")  # so that an installed package has the registry
+    shutil.copy(
+        HERE / "topics.yaml", out / "lyceum" / "topics.yaml"
+    )  # so that an installed package has the registry
 
 
 def differences(old: Path, new: Path) -> list[str]:
-    names = {p.relative_to(base) for base in (old, new) for p in base.rglob("*") if p.is_file() and "__pycache__" not in p.parts}
-    return sorted(str(n) for n in names if not ((old / n).is_file() and (new / n).is_file() and filecmp.cmp(old / n, new / n, shallow=False)))
+    names = {
+        p.relative_to(base)
+        for base in (old, new)
+        for p in base.rglob("*")
+        if p.is_file() and "__pycache__" not in p.parts
+    }
+    return sorted(
+        str(n)
+        for n in names
+        if not ((old / n).is_file() and (new / n).is_file() and filecmp.cmp(old / n, new / n, shallow=False))
+    )
 
 
 def main() -> None:
@@ -44,7 +70,10 @@ def main() -> None:
         generate(fresh)
         if parser.parse_args().check:
             if wrong := differences(HERE / "gen", fresh):
-                raise SystemExit("stubs differ from the .proto files, run `python proto/generate.py`:\n  " + "\n  ".join(wrong))
+                raise SystemExit(
+                    "stubs differ from the .proto files, run `python proto/generate.py`:\n  "
+                    + "\n  ".join(wrong)
+                )
             return
         shutil.rmtree(HERE / "gen", ignore_errors=True)
         shutil.copytree(fresh, HERE / "gen")

@@ -1,7 +1,7 @@
 """The feeds over a real Kafka and PostgreSQL: what a ledger commits reaches its consumer once, whatever the wire does."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,8 @@ import pytest
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from fastapi import APIRouter
+from sqlalchemy import text
+
 from lyceum.identity.v1.events_pb2 import OrgUnitCreated
 from lyceum_kit import db, schema
 from lyceum_kit.envelope import Meta
@@ -22,7 +24,6 @@ from lyceum_kit.service import Service, Workers
 from lyceum_kit.settings import KitSettings
 from lyceum_kit.testing import FixedToken, TestKeys
 from lyceum_kit.topics import feeds
-from sqlalchemy import text
 
 TENANT = uuid4()
 
@@ -40,11 +41,15 @@ class World:
             tx.append(f"org-unit/{n % 40}-{n}", [OrgUnitCreated(org_unit_id=str(n), code="x")], expected=0)
 
         for start in range(first, first + count, 50):
-            await asyncio.gather(*(self.producer.run(TENANT, create, n) for n in range(start, min(start + 50, first + count))))
+            await asyncio.gather(
+                *(self.producer.run(TENANT, create, n) for n in range(start, min(start + 50, first + count)))
+            )
 
     async def effects(self) -> list[int]:
         async with self.consumer.read(TENANT) as conn:
-            return [int(r.what) for r in await conn.execute(text("SELECT what FROM effects ORDER BY what::int"))]
+            return [
+                int(r.what) for r in await conn.execute(text("SELECT what FROM effects ORDER BY what::int"))
+            ]
 
     async def reached(self, count: int, *, seconds: float = 40) -> list[int]:
         done: list[int] = []
@@ -55,7 +60,7 @@ class World:
         return done
 
     @asynccontextmanager
-    async def running(self, *names: str) -> AsyncIterator[None]:
+    async def running(self, *names: str) -> AsyncGenerator[None]:
         tasks = [asyncio.create_task(self.workers[n].run()) for n in names or self.workers]
         try:
             yield
@@ -98,7 +103,7 @@ async def world(database: Callable[[str], Awaitable[Any]], kafka_broker: Any) ->
         )
 
     workers: dict[str, Workers] = {}
-    for name in ledgers:
+    for name, ledger in ledgers.items():
         settings = KitSettings(
             edition="local",
             database_url=urls[name].app_url,
@@ -115,7 +120,7 @@ async def world(database: Callable[[str], Awaitable[Any]], kafka_broker: Any) ->
             http=make_app(name, settings, router=APIRouter(), verifier=keys.verifier),
             rpc=(),
             verifier=keys.verifier,
-            ledger=ledgers[name],
+            ledger=ledger,
             peers=peers,
             consumes={"identity": {OrgUnitCreated: effect}} if name == "enrollment" else {},
         )
@@ -153,5 +158,3 @@ async def test_a_wiped_broker_loses_nothing_and_doubles_nothing(world: World, ka
 
 async def _heads(world: World) -> Any:
     return await world.workers["enrollment"].intake.reader.heads("identity")
-
-

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 import pytest
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
+from sqlalchemy import Connection
+
 from lyceum_kit import db, schema
 from lyceum_kit.ledger import Ledger
 from lyceum_kit.topics import feeds
-from sqlalchemy import Connection
 
 
 class Store(NamedTuple):
@@ -25,7 +26,9 @@ async def store(database: Callable[[str], Awaitable[Any]]) -> AsyncIterator[Stor
     def create(connection: Connection) -> None:
         with Operations.context(MigrationContext.configure(connection)):
             schema.ledger_tables(made.role)
-            schema.op.execute("CREATE TABLE effects (n bigint GENERATED ALWAYS AS IDENTITY, tenant uuid, what text)")
+            schema.op.execute(
+                "CREATE TABLE effects (n bigint GENERATED ALWAYS AS IDENTITY, tenant uuid, what text)"
+            )
             schema.tenant_table("effects", role=made.role)
 
     owner = db.make_engine(made.owner_url)

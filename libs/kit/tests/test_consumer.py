@@ -7,6 +7,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
+
 from lyceum.catalog.v1.events_pb2 import CourseCreated, CourseDeprecated
 from lyceum.identity.v1.events_pb2 import OrgUnitCreated
 from lyceum_kit.consumer import Consumes, HandlerSink
@@ -17,7 +19,6 @@ from lyceum_kit.feed import Head
 from lyceum_kit.intake import Place, cut
 from lyceum_kit.ledger import Ledger, Tx
 from lyceum_kit.parked import Parked
-from sqlalchemy import text
 
 TENANT, OTHER = uuid4(), uuid4()
 HEAD = Head(10**9, 10**9, ((1, 1),))
@@ -35,7 +36,9 @@ async def note(tx: Tx, event: CourseCreated, meta: Meta) -> None:
         text("INSERT INTO effects (tenant, what) VALUES (:t, :w)"), {"t": tx.tenant, "w": event.course_id}
     )
     tx.append(
-        f"org-unit/{event.course_id}", [OrgUnitCreated(org_unit_id=event.course_id, code=meta.stream)], expected=0
+        f"org-unit/{event.course_id}",
+        [OrgUnitCreated(org_unit_id=event.course_id, code=meta.stream)],
+        expected=0,
     )
 
 
@@ -58,12 +61,16 @@ async def effects(ledger: Ledger, tenant: Any = TENANT) -> list[str]:
 
 def course(numbering: Numbering, name: str, tenant: Any = TENANT) -> Record:
     return numbering.record(
-        CourseCreated(course_id=name, title=name, slug=name, created_by="a"), tenant=tenant, stream=f"course/{name}"
+        CourseCreated(course_id=name, title=name, slug=name, created_by="a"),
+        tenant=tenant,
+        stream=f"course/{name}",
     )
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_shuffled_and_doubled_records_have_their_effect_once_and_in_order(ledger: Ledger, seed: int) -> None:
+async def test_shuffled_and_doubled_records_have_their_effect_once_and_in_order(
+    ledger: Ledger, seed: int
+) -> None:
     numbering = Numbering()
     records = [course(numbering, f"c{i}", random.Random(seed).choice([TENANT, OTHER])) for i in range(60)]
     consumer = sink(ledger)
@@ -92,7 +99,9 @@ async def test_poison_parks_its_key_in_order_and_the_others_flow(ledger: Ledger)
 
     async def fails(tx: Tx, event: CourseCreated, meta: Meta) -> None:
         if event.course_id == "bad" and broken["on"]:
-            await tx.conn.execute(text("INSERT INTO effects (tenant, what) VALUES (:t, 'half')"), {"t": tx.tenant})
+            await tx.conn.execute(
+                text("INSERT INTO effects (tenant, what) VALUES (:t, 'half')"), {"t": tx.tenant}
+            )
             raise ValueError("cannot")
         await tx.conn.execute(
             text("INSERT INTO effects (tenant, what) VALUES (:t, :w)"), {"t": tx.tenant, "w": event.title}
@@ -107,7 +116,12 @@ async def test_poison_parks_its_key_in_order_and_the_others_flow(ledger: Ledger)
             stream=f"course/{stream}",
         )
 
-    records = [titled("bad", "bad 1"), titled("good", "good 1"), titled("bad", "bad 2"), titled("good", "good 2")]
+    records = [
+        titled("bad", "bad 1"),
+        titled("good", "good 1"),
+        titled("bad", "bad 2"),
+        titled("good", "good 2"),
+    ]
     consumer = sink(ledger, fails)
     await consumer.prepare()
     await apply(consumer, records)
@@ -156,7 +170,9 @@ async def test_an_undecodable_body_is_parked_with_its_bytes(ledger: Ledger) -> N
     assert await effects(ledger) == ["good"]
 
 
-async def test_a_type_nobody_handles_is_skipped_and_a_newer_one_waits_without_holding_its_key(ledger: Ledger) -> None:
+async def test_a_type_nobody_handles_is_skipped_and_a_newer_one_waits_without_holding_its_key(
+    ledger: Ledger,
+) -> None:
     from dataclasses import replace
 
     numbering = Numbering()
@@ -213,7 +229,7 @@ async def test_an_event_that_kills_its_process_is_parked_in_the_end(ledger: Ledg
     first = sink(ledger)
     await first.prepare()
     for _ in range(6):  # six starts that died in the handler
-        await sink(ledger)._count_try({("catalog", record.partition): [record]}, 1)
+        await sink(ledger).count_try({("catalog", record.partition): [record]}, 1)
     await apply(sink(ledger), [record])
     parked = await Parked(first).open()
     assert "died" in parked[0]["reason"]

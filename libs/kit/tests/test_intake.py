@@ -1,12 +1,13 @@
 """The order of a feed: whatever arrives, events come out once, in the ledger's order, or the partition stops."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lyceum_kit.envelope import Record
 from lyceum_kit.errors import Unavailable
 from lyceum_kit.feed import Head
@@ -15,23 +16,31 @@ from lyceum_kit.intake import Cut, Cutter, Intake, Partition, Place, cut
 P = ("identity", 0)
 
 
-def record(position: int, *, id: str = "", previous: str | None = None, generation: int = 1, good: bool = True) -> Record:
+def record(
+    position: int, *, id: str = "", previous: str | None = None, generation: int = 1, good: bool = True
+) -> Record:
     from datetime import UTC, datetime
     from uuid import UUID
 
     from lyceum_kit.envelope import Meta
 
     before = (f"e{position - 1}" if position > 1 else "") if previous is None else previous
-    meta = Meta(UUID(int=position), "t", "s", "x", 1, datetime.now(UTC), UUID(int=1), *P, position, generation)
-    return Record(*P, position, generation, before, id or f"e{position}", "k", b"", (), meta if good else None)
+    meta = Meta(
+        UUID(int=position), "t", "s", "x", 1, datetime.now(UTC), UUID(int=1), *P, position, generation
+    )
+    return Record(
+        *P, position, generation, before, id or f"e{position}", "k", b"", (), meta if good else None
+    )
 
 
-def always(generation: int):  # noqa: ANN201
+def always(generation: int) -> Callable[[int], int]:
     return lambda _position: generation
 
 
 @given(st.integers(1, 30), st.integers(1, 40), st.randoms(use_true_random=False))
-def test_a_cut_is_the_contiguous_run_whatever_the_order_and_duplicates(start: int, count: int, r: random.Random) -> None:
+def test_a_cut_is_the_contiguous_run_whatever_the_order_and_duplicates(
+    start: int, count: int, r: random.Random
+) -> None:
     records = [record(p) for p in range(1, start + count)]
     given_records = [x for x in records for _ in range(r.randint(1, 2))]
     r.shuffle(given_records)
@@ -139,7 +148,9 @@ async def test_a_position_beyond_the_producers_head_is_an_alarm_and_no_event() -
 
 async def test_unreadable_headers_count_as_lost_and_the_ledgers_event_is_taken() -> None:
     sink = MemorySink()
-    await intake(sink, Producer(3)).process([record(1, good=False), record(2), record(0, good=False), record(3)])
+    await intake(sink, Producer(3)).process(
+        [record(1, good=False), record(2), record(0, good=False), record(3)]
+    )
     assert sink.applied == [1, 2, 3]
     assert sink.alarms
 

@@ -4,13 +4,14 @@ import asyncio
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import text
+
 from lyceum.identity.v1.events_pb2 import OrgUnitCreated, OrgUnitMapped
 from lyceum_kit import db
 from lyceum_kit.delivery import emitted
 from lyceum_kit.errors import Conflict, Unavailable
 from lyceum_kit.ledger import Ledger, Tx
 from lyceum_kit.topics import feeds
-from sqlalchemy import text
 
 TENANT, OTHER = uuid4(), uuid4()
 
@@ -35,7 +36,9 @@ async def test_a_stream_reads_back_what_was_appended_in_order(ledger: Ledger) ->
 
 
 async def test_racing_commands_each_succeed_on_the_state_they_saw(ledger: Ledger) -> None:
-    versions = await asyncio.gather(*(ledger.run(TENANT, add_one, "hot") for _ in range(8)), return_exceptions=True)
+    versions = await asyncio.gather(
+        *(ledger.run(TENANT, add_one, "hot") for _ in range(8)), return_exceptions=True
+    )
     won = sorted(v for v in versions if isinstance(v, int))
     assert won == list(range(1, len(won) + 1))
     assert all(isinstance(v, Conflict) for v in versions if not isinstance(v, int))
@@ -81,12 +84,14 @@ async def test_a_missing_tenant_raises_instead_of_finding_nothing(ledger: Ledger
             await conn.execute(text("SELECT count(*) FROM events"))
 
 
-@pytest.mark.parametrize("statement", ["UPDATE events SET actor = 'x'", "DELETE FROM events", "TRUNCATE events"])
+@pytest.mark.parametrize(
+    "statement", ["UPDATE events SET actor = 'x'", "DELETE FROM events", "TRUNCATE events"]
+)
 async def test_nobody_changes_history(ledger: Ledger, statement: str) -> None:
     await ledger.run(TENANT, add_one, "a")
     async with ledger.engine.connect() as conn:
         await db.set_tenant(conn, TENANT)
-        with pytest.raises(Exception, match="permission denied|append-only"):
+        with pytest.raises(Exception, match=r"permission denied|append-only"):
             await conn.execute(text(statement))
 
 
@@ -121,4 +126,3 @@ async def test_an_unreachable_database_is_unavailable_and_says_when_to_come_back
     with pytest.raises(Unavailable) as raised:
         await nowhere.run(UUID(int=1), add_one, "a")
     assert raised.value.extra["retry_after"]
-

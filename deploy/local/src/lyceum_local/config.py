@@ -9,7 +9,7 @@ import socket
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from lyceum_local.paths import SERVICES, repository
+from lyceum_local.paths import CONTRACTED, repository
 
 # The ports people see are tried first; the next free one is taken and remembered when somebody else has it.
 PREFERRED = {
@@ -48,11 +48,13 @@ class Secrets:
     postgres: str = field(default_factory=_secret)
     kafka_admin: str = field(default_factory=_secret)
     kafka_controller: str = field(default_factory=_secret)
-    kafka_cluster: str = field(default_factory=lambda: base64.urlsafe_b64encode(secrets.token_bytes(16)).decode()[:22])
-    owners: dict[str, str] = field(default_factory=lambda: {s: _secret() for s in SERVICES})
-    databases: dict[str, str] = field(default_factory=lambda: {s: _secret() for s in SERVICES})
-    kafka: dict[str, str] = field(default_factory=lambda: {s: _secret() for s in SERVICES})
-    clients: dict[str, str] = field(default_factory=lambda: {s: _secret() for s in (*SERVICES, "operator")})
+    kafka_cluster: str = field(
+        default_factory=lambda: base64.urlsafe_b64encode(secrets.token_bytes(16)).decode()[:22]
+    )
+    owners: dict[str, str] = field(default_factory=lambda: {s: _secret() for s in CONTRACTED})
+    databases: dict[str, str] = field(default_factory=lambda: {s: _secret() for s in CONTRACTED})
+    kafka: dict[str, str] = field(default_factory=lambda: {s: _secret() for s in CONTRACTED})
+    clients: dict[str, str] = field(default_factory=lambda: {s: _secret() for s in (*CONTRACTED, "operator")})
     identity_key: str = field(default_factory=_key)
     assessment_key: str = field(default_factory=_key)
     clickhouse: str = field(default_factory=_secret)
@@ -104,7 +106,7 @@ class Config:
             "LYCEUM_TOKEN_URL": f"{self.app_origin}/api/identity/token",
             "LYCEUM_CLIENT_ID": service,
             "LYCEUM_CLIENT_SECRET": self.secrets.clients[service],
-            **{f"LYCEUM_{s.upper()}_GRPC": f"127.0.0.1:{self.grpc_port(s)}" for s in SERVICES},
+            **{f"LYCEUM_{s.upper()}_GRPC": f"127.0.0.1:{self.grpc_port(s)}" for s in CONTRACTED},
         }
         if service != "analytics":
             at = f"127.0.0.1:{self.ports['postgres']}/{service}"
@@ -166,7 +168,9 @@ def create(data: Path, *, split: bool = False, app_port: int | None = None) -> C
     return Config(data, choose_ports({"app": app_port} if app_port else {}), Secrets(), split)
 
 
-def choose_ports(wanted: dict[str, int] | None = None, *, keep: dict[str, int] | None = None) -> dict[str, int]:
+def choose_ports(
+    wanted: dict[str, int] | None = None, *, keep: dict[str, int] | None = None
+) -> dict[str, int]:
     """A free port for each part: the one it had, else the wanted or usual one, else the next free one."""
     taken: set[int] = set()
     chosen: dict[str, int] = {}

@@ -7,9 +7,8 @@ another port of the same host would share the app's cookies. In a cluster the Ga
 import asyncio
 import hashlib
 import mimetypes
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Iterable, Mapping, MutableMapping
 from pathlib import Path
-from typing import Any
 
 import httpx
 from starlette.responses import PlainTextResponse, Response
@@ -79,10 +78,12 @@ class Proxy:
 
     def __init__(self, base_url: str) -> None:
         # No time-out on reading: uploads are checked before they are answered; the service has its own limits.
-        self._client = httpx.AsyncClient(base_url=base_url, timeout=httpx.Timeout(60, connect=2), trust_env=False)
+        self._client = httpx.AsyncClient(
+            base_url=base_url, timeout=httpx.Timeout(60, connect=2), trust_env=False
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def body() -> Any:
+        async def body() -> AsyncIterator[bytes]:
             more = True
             while more:
                 message = await receive()
@@ -95,7 +96,9 @@ class Proxy:
         url = httpx.URL(raw_path=path + (b"?" + scope["query_string"] if scope["query_string"] else b""))
         headers = [(k, v) for k, v in scope["headers"] if k.decode() not in HOP_BY_HOP]
         has_body = any(k in (b"content-length", b"transfer-encoding") for k, _ in scope["headers"])
-        request = self._client.build_request(scope["method"], url, headers=headers, content=body() if has_body else None)
+        request = self._client.build_request(
+            scope["method"], url, headers=headers, content=body() if has_body else None
+        )
         try:
             answer = await self._client.send(request, stream=True)
         except httpx.TransportError:

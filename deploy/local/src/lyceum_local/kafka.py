@@ -4,6 +4,9 @@ KRaft with broker and controller in one process. Clients authenticate by SCRAM-S
 feeds, and an anonymous client gets nothing at all.
 """
 
+# pyright: reportPrivateImportUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# (confluent-kafka is annotated in part only, and exports by name what its stubs call private)
+
 import hashlib
 import os
 import shutil
@@ -14,7 +17,6 @@ from importlib.resources import files
 from pathlib import Path
 
 from lyceum_kit.topics import feeds
-
 from lyceum_local.postgres import die_with_parent
 
 VERSION = "4.3.1"
@@ -66,7 +68,12 @@ broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=500
 """
 
-LOGGING = ("defaultLogLevel=warn", "showDateTime=true", "dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSX", "logFile=System.err")
+LOGGING = (
+    "defaultLogLevel=warn",
+    "showDateTime=true",
+    "dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSX",
+    "logFile=System.err",
+)
 
 
 class KafkaError(Exception):
@@ -84,7 +91,9 @@ def java() -> str:
         pass  # no wheel for this platform
     found = shutil.which("java")
     if found is None:
-        raise KafkaError(f"no Java {JAVA_AT_LEAST} or newer was found: install one, for example openjdk-21-jre-headless")
+        raise KafkaError(
+            f"no Java {JAVA_AT_LEAST} or newer was found: install one, for example openjdk-21-jre-headless"
+        )
     told = subprocess.run([found, "-version"], capture_output=True, text=True, check=True).stderr
     major = int(told.split('"')[1].split(".")[0])
     if major < JAVA_AT_LEAST:
@@ -98,25 +107,37 @@ def pinned() -> dict[str, str]:
     return lock["jars"]
 
 
+def is_fetched(cache: Path) -> bool:
+    folder = cache / f"kafka-{VERSION}"
+    return folder.is_dir() and {p.name for p in folder.iterdir()} == set(pinned())
+
+
+def resolve() -> list[Path]:
+    """Every jar that Kafka needs, from Maven into Maven's own cache."""
+    import jgo
+
+    return [Path(jar) for jar in jgo.build(ARTIFACTS).all_jars]
+
+
 def jars(cache: Path) -> Path:
     """The folder with Kafka's jars, fetched once (45 MB) and checked against the lock."""
     wanted = pinned()
     folder = cache / f"kafka-{VERSION}"
-    if folder.is_dir() and {p.name for p in folder.iterdir()} == set(wanted):
+    if is_fetched(cache):
         return folder
-    import jgo
-
     cache.mkdir(parents=True, exist_ok=True)
-    environment = jgo.build(ARTIFACTS)
+    found_jars = resolve()
     partial = cache / f"kafka-{VERSION}.{os.getpid()}"
     partial.mkdir()
-    for jar in environment.all_jars:
+    for jar in found_jars:
         shutil.copy(jar, partial / Path(jar).name)
     found = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in partial.iterdir()}
     if found != wanted:
         wrong = sorted(n for n in {*found, *wanted} if found.get(n) != wanted.get(n))
         shutil.rmtree(partial)
-        raise KafkaError(f"these jars are not the ones of kafka.lock.toml, nothing was kept: {', '.join(wrong)}")
+        raise KafkaError(
+            f"these jars are not the ones of kafka.lock.toml, nothing was kept: {', '.join(wrong)}"
+        )
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
     return folder
@@ -179,7 +200,9 @@ def prepare(
             for option in ("--add-scram", f"SCRAM-SHA-512=[name={user},password={password}]")
         ]
         ran = subprocess.run(
-            command(cache, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(configuration), *users),
+            command(
+                cache, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(configuration), *users
+            ),
             capture_output=True,
             text=True,
             check=False,
@@ -218,7 +241,13 @@ def grant(port: int, admin_password: str, *, patience: float = 60) -> None:
 
     def allow(kind: ResourceType, name: str, service: str, operation: AclOperation) -> AclBinding:
         return AclBinding(
-            kind, name, ResourcePatternType.LITERAL, f"User:{service}", "*", operation, AclPermissionType.ALLOW
+            kind,
+            name,
+            ResourcePatternType.LITERAL,
+            f"User:{service}",
+            "*",
+            operation,
+            AclPermissionType.ALLOW,
         )
 
     bindings: list[AclBinding] = []
@@ -237,7 +266,9 @@ def grant(port: int, admin_password: str, *, patience: float = 60) -> None:
 class Throwaway:
     """A broker for tests, in a folder of its own, gone with the process that started it."""
 
-    def __init__(self, folder: Path, cache: Path, port: int, controller_port: int, passwords: dict[str, str]) -> None:
+    def __init__(
+        self, folder: Path, cache: Path, port: int, controller_port: int, passwords: dict[str, str]
+    ) -> None:
         self.port = port
         self.passwords = passwords
         self._folder, self._cache = folder, cache

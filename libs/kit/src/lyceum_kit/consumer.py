@@ -148,7 +148,7 @@ class HandlerSink:
         self, records: Mapping[Partition, Sequence[Record]], cut: Cutter
     ) -> dict[Partition, tuple[Place, Cut]]:
         alone = self.batch == 1
-        tries = await self._count_try(records, 1) if alone else 0
+        tries = await self.count_try(records, 1) if alone else 0
         try:
             return await self._transact(records, cut, tries)
         except Poison:
@@ -156,7 +156,7 @@ class HandlerSink:
         except BaseException:
             if alone:  # an outage or a lost race is not this event's fault
                 with contextlib.suppress(Exception):
-                    await self._count_try(records, -1)
+                    await self.count_try(records, -1)
             raise
 
     async def _transact(
@@ -179,11 +179,17 @@ class HandlerSink:
             self.ledger.wake()
         return results
 
-    async def _count_try(self, records: Mapping[Partition, Sequence[Record]], by: int) -> int:
+    async def count_try(self, records: Mapping[Partition, Sequence[Record]], by: int) -> int:
         """Remember the try before it is made: what kills the process must not be tried for ever."""
         ((feed, partition), (record,)) = next(iter(records.items()))
         async with self.ledger.engine.begin() as conn:
-            row = {"consumer": self.consumer, "feed": feed, "partition": partition, "next": record.position, "by": by}
+            row = {
+                "consumer": self.consumer,
+                "feed": feed,
+                "partition": partition,
+                "next": record.position,
+                "by": by,
+            }
             return (await conn.execute(_TRY, row)).scalar() or 1
 
     async def _lock(
@@ -195,7 +201,8 @@ class HandlerSink:
             {"consumer": self.consumer, "feeds": [f for f, _ in keys], "partitions": [p for _, p in keys]},
         )
         return {
-            (r.feed, r.partition): Progressed(Place(r.next, r.last_id, r.generation), r.tries) for r in rows.all()
+            (r.feed, r.partition): Progressed(Place(r.next, r.last_id, r.generation), r.tries)
+            for r in rows.all()
         }
 
     async def _handle(self, conn: AsyncConnection, run: Sequence[Record], *, tries: int) -> bool:
@@ -229,7 +236,9 @@ class HandlerSink:
         try:
             async with conn.begin_nested():
                 if tries > TRIES:  # the tries before it never came back: it kills the process
-                    raise Poison(record, RuntimeError(f"the process died {tries - 1} times while handling it"))
+                    raise Poison(
+                        record, RuntimeError(f"the process died {tries - 1} times while handling it")
+                    )
                 return await self.handle_one(conn, record)
         except Poison as poison:
             log.error("parked", error=str(poison), **_named(record))
@@ -269,7 +278,9 @@ class HandlerSink:
         telemetry.EVENTS_HANDLED.labels(self.consumer, spelled(meta.type)).inc()
         return published
 
-    async def _advance(self, conn: AsyncConnection, partition: Partition, before: Place, after: Place) -> None:
+    async def _advance(
+        self, conn: AsyncConnection, partition: Partition, before: Place, after: Place
+    ) -> None:
         done = await conn.execute(
             _ADVANCE,
             {

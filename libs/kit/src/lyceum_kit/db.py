@@ -1,6 +1,6 @@
 """Connections to PostgreSQL: one pooled engine for handlers and reads, bare asyncpg for the relay."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from uuid import UUID
 
@@ -44,7 +44,7 @@ async def set_tenant(conn: AsyncConnection, tenant: UUID) -> None:
 
 
 @asynccontextmanager
-async def driver(conn: AsyncConnection) -> AsyncIterator[asyncpg.Connection]:
+async def driver(conn: AsyncConnection) -> AsyncGenerator[asyncpg.Connection]:
     """The asyncpg connection under `conn`, inside the same transaction, for statements over arrays."""
     raw = await conn.get_raw_connection()
     connection = raw.driver_connection
@@ -79,6 +79,9 @@ def is_outage(error: BaseException) -> bool:
         return True
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
-    if type(error).__module__.startswith("sqlalchemy") and type(error).__name__ in ("TimeoutError", "InterfaceError"):
+    if type(error).__module__.startswith("sqlalchemy") and type(error).__name__ in (
+        "TimeoutError",
+        "InterfaceError",
+    ):
         return True
     return sqlstate(error).startswith(_OUTAGES)

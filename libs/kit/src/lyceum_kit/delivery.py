@@ -28,7 +28,9 @@ class Delivery:
         self._versions: dict[tuple[UUID, str], int] = {}
         self._prepared = False
 
-    async def __call__(self, message: Message, *, tenant: UUID, stream: str, key: str | None = None) -> Record:
+    async def __call__(
+        self, message: Message, *, tenant: UUID, stream: str, key: str | None = None
+    ) -> Record:
         """Deliver one event once; raises when it was parked."""
         return (await self.batch([self.record(message, tenant=tenant, stream=stream, key=key)]))[0]
 

@@ -2,17 +2,19 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
 import grpc
+import grpc.aio
+
 from lyceum.feed.v1 import feed_service_pb2 as pb
 from lyceum.feed.v1 import feed_service_pb2_grpc as pb_grpc
-
 from lyceum_kit import db
 from lyceum_kit.envelope import Record, meta_of, read_record, to_headers
 from lyceum_kit.errors import NotFound, Unavailable
 from lyceum_kit.rpc import Peers, RpcService
-from lyceum_kit.topics import Feed, feeds
+from lyceum_kit.topics import feeds
 
 ROWS_A_MESSAGE = 200
 READ_LIMIT = 10_000
@@ -42,14 +44,10 @@ class EventFeedServicer(pb_grpc.EventFeedServicer):
     def __init__(self, sources: dict[str, "FeedSource"]) -> None:
         self._sources = sources
 
-    async def Heads(  # noqa: N802
-        self, request: pb.HeadsRequest, context: "grpc.aio.ServicerContext[pb.HeadsRequest, pb.HeadsResponse]"
-    ) -> pb.HeadsResponse:
+    async def Heads(self, request: pb.HeadsRequest, context: Any) -> pb.HeadsResponse:
         return await self._source(request.feed).heads(request.feed)
 
-    async def Read(  # noqa: N802
-        self, request: pb.ReadRequest, context: "grpc.aio.ServicerContext[pb.ReadRequest, pb.ReadResponse]"
-    ) -> AsyncIterator[pb.ReadResponse]:
+    async def Read(self, request: pb.ReadRequest, context: Any) -> AsyncIterator[pb.ReadResponse]:
         source = self._source(request.feed)
         limit = min(request.limit or READ_LIMIT, READ_LIMIT)
         start = request.from_position
@@ -122,19 +120,27 @@ class FeedSource:
         if self._pool is None:
             try:
                 self._pool = await asyncpg.create_pool(
-                    db.dsn(self._url), min_size=0, max_size=4, timeout=5, setup=self._as_relay,
+                    db.dsn(self._url),
+                    min_size=0,
+                    max_size=4,
+                    timeout=5,
+                    setup=self._as_relay,
                     server_settings={**db.SESSION, "application_name": "feed"},
                 )
             except Exception as e:
                 raise _unavailable(e) from e
         return self._pool
 
-    async def _as_relay(self, connection: asyncpg.Connection) -> None:
+    async def _as_relay(self, connection: Any) -> None:
         await connection.execute(f'SET ROLE "{self._role}"')
 
 
 def _unavailable(error: Exception) -> Exception:
-    return Unavailable("The ledger's database cannot be reached", retry_after=2) if db.is_outage(error) else error
+    return (
+        Unavailable("The ledger's database cannot be reached", retry_after=2)
+        if db.is_outage(error)
+        else error
+    )
 
 
 def event_feed(sources: dict[str, FeedSource]) -> RpcService:
@@ -176,7 +182,8 @@ class FeedReader:
         except grpc.aio.AioRpcError as e:
             raise Unavailable(f"{feed}: its EventFeed does not answer: {e.code().name} {e.details()}") from e
         return [
-            Head(p.head, p.sent, tuple((g.generation, g.start) for g in p.generations)) for p in answer.partitions
+            Head(p.head, p.sent, tuple((g.generation, g.start) for g in p.generations))
+            for p in answer.partitions
         ]
 
     async def read(self, feed: str, partition: int, first: int, limit: int) -> list[Record]:
@@ -187,7 +194,8 @@ class FeedReader:
             request = pb.ReadRequest(feed=feed, partition=partition, from_position=first, limit=limit)
             async for page in stub.Read(request, timeout=30, metadata=await self._peers.metadata(None)):
                 records += [
-                    read_record(feed, partition, r.key, r.value, list(r.headers.items())) for r in page.records
+                    read_record(feed, partition, r.key, r.value, list(r.headers.items()))
+                    for r in page.records
                 ]
         except grpc.aio.AioRpcError as e:
             raise Unavailable(f"{feed}: its EventFeed does not answer: {e.code().name} {e.details()}") from e

@@ -124,7 +124,9 @@ class Intake:
             await self._know_heads(by_partition)
             for partition, some in by_partition.items():
                 by_partition[partition] = await self._within_head(partition, some)
-            todo = {p: r for p, r in by_partition.items() if r and not self._state(p).alarm.startswith("red:")}
+            todo = {
+                p: r for p, r in by_partition.items() if r and not self._state(p).alarm.startswith("red:")
+            }
             while todo:
                 results = await self.sink.apply(todo, self._cut)
                 failpoint("consumer.applied")
@@ -181,7 +183,9 @@ class Intake:
         state.quiet_rounds = state.quiet_rounds + 1 if lost else 0
         if state.quiet_rounds >= 2:
             state.quiet_rounds = 0
-            records = await self.reader.read(*partition, place.next, min(HEAL_AT_ONCE, head.sent - place.next + 1))
+            records = await self.reader.read(
+                *partition, place.next, min(HEAL_AT_ONCE, head.sent - place.next + 1)
+            )
             await self._healed(partition, len(records))
             await self.process(records)
 
@@ -189,7 +193,9 @@ class Intake:
         failpoint("consumer.healing")
         records = await self.reader.read(*partition, place.next, min(HEAL_AT_ONCE, until - place.next))
         if not records:
-            await self._alarm(partition, f"position {until} came, but the producer has no position {place.next}")
+            await self._alarm(
+                partition, f"position {until} came, but the producer has no position {place.next}"
+            )
         await self._healed(partition, len(records))
         return records
 
@@ -197,7 +203,9 @@ class Intake:
         """The chain broke: was the record a stranger's? The ledger's copy goes on; without one the partition stops."""
         records = await self.reader.read(*partition, place.next, 1)
         if records and records[0].previous == place.last_id:
-            await self._alarm(partition, f"position {place.next} on Kafka is not the ledger's event; the ledger's was taken")
+            await self._alarm(
+                partition, f"position {place.next} on Kafka is not the ledger's event; the ledger's was taken"
+            )
             return records[0]
         await self._alarm(partition, f"red: {red}")
         return None
@@ -246,7 +254,9 @@ class Intake:
         state = self._state(partition)
         if alarm != state.alarm:
             state.alarm = alarm
-            log.error("feed alarm", consumer=self.consumer, feed=partition[0], partition=partition[1], alarm=alarm)
+            log.error(
+                "feed alarm", consumer=self.consumer, feed=partition[0], partition=partition[1], alarm=alarm
+            )
             await self.sink.raise_alarm(partition, alarm)
 
     async def _healed(self, partition: Partition, events: int) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -60,7 +60,9 @@ class _TimerSet:
     payload: str
 
 
-_LOAD = text("SELECT version, type, data FROM events WHERE tenant = :tenant AND stream = :stream ORDER BY version")
+_LOAD = text(
+    "SELECT version, type, data FROM events WHERE tenant = :tenant AND stream = :stream ORDER BY version"
+)
 _LOAD_MANY = text(
     "SELECT stream, version, type, data FROM events"
     " WHERE tenant = :tenant AND stream = ANY(:streams) ORDER BY stream, version"
@@ -125,7 +127,9 @@ class Tx:
             found[row.stream].append(self._decode(row.type, row.data))
         return {stream: self._with_appended(stream, events) for stream, events in found.items()}
 
-    def append(self, stream: str, events: Sequence[Message], *, expected: int, key: str | None = None) -> None:
+    def append(
+        self, stream: str, events: Sequence[Message], *, expected: int, key: str | None = None
+    ) -> None:
         """Queue `events` as versions expected + 1, …; written in one statement before the commit.
 
         `key` decides the feed's partition and must be the same for all events of a stream: the stream itself
@@ -250,7 +254,7 @@ class Ledger:
         raise AssertionError("unreachable")
 
     @asynccontextmanager
-    async def transaction(self, tenant: UUID, *, actor: str = "") -> AsyncIterator[Tx]:
+    async def transaction(self, tenant: UUID, *, actor: str = "") -> AsyncGenerator[Tx]:
         async with self.engine.connect() as conn, conn.begin():
             await db.set_tenant(conn, tenant)
             tx = Tx(conn, tenant, self.feed, now=self.clock(), new_id=self.new_id, actor=actor)
@@ -261,7 +265,7 @@ class Ledger:
             self.wake()
 
     @asynccontextmanager
-    async def read(self, tenant: UUID) -> AsyncIterator[AsyncConnection]:
+    async def read(self, tenant: UUID) -> AsyncGenerator[AsyncConnection]:
         """A read-only transaction of one tenant. Raises Unavailable when PostgreSQL cannot be reached."""
         try:
             async with self.engine.connect() as conn, conn.begin():

@@ -70,8 +70,16 @@ class Parked:
             body = str(kind.FromString(row.body)) if kind else row.body.hex()
         except Exception as e:  # noqa: BLE001 - undecodable is what it may be parked for
             body = f"undecodable ({e}): {row.body.hex()}"
-        headers = {n: v.decode(errors="replace") for n, v in zip(row.header_names, row.header_values, strict=True)}
-        return {**_seen(row), "headers": headers, "body": body, "settled": row.settled, "settled_why": row.settled_why}
+        headers = {
+            n: v.decode(errors="replace") for n, v in zip(row.header_names, row.header_values, strict=True)
+        }
+        return {
+            **_seen(row),
+            "headers": headers,
+            "body": body,
+            "settled": row.settled,
+            "settled_why": row.settled_why,
+        }
 
     async def replay(self, n: int, *, who: str) -> int:
         """Handle the event and all later ones of its key, in order, each in its own transaction.

@@ -5,6 +5,9 @@ numbered later; a stream cannot be misordered, since version n + 1 is only ever 
 is sent again carries the same number, so sending needs no memory beyond `sent`, which follows the acks.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (aiokafka is annotated in part only)
+
 import asyncio
 import contextlib
 import time
@@ -24,7 +27,6 @@ from lyceum_kit.envelope import meta_of, to_headers
 from lyceum_kit.failpoints import failpoint
 from lyceum_kit.ledger import OUTBOX_CHANNEL
 from lyceum_kit.topics import Feed
-from lyceum_kit.wire import kafka_options
 
 log = structlog.get_logger()
 
@@ -109,28 +111,41 @@ class Relay:
             started = time.monotonic()
             try:
                 await self._lead()
-            except (KafkaError, OSError, TimeoutError, LostLock, asyncpg.PostgresError, asyncpg.InterfaceError) as e:
+            except (
+                KafkaError,
+                OSError,
+                TimeoutError,
+                LostLock,
+                asyncpg.PostgresError,
+                asyncpg.InterfaceError,
+            ) as e:
                 self.status = RelayStatus(active=False, error=f"{type(e).__name__}: {e}")
                 log.warning("relay stopped, trying again", error=self.status.error)
             pause = 0.1 if time.monotonic() - started > 30 else min(pause * 2, 3.0)
             await asyncio.sleep(pause)
 
     async def _lead(self) -> None:
-        connection = await db.connect(self._url, application="relay", idle_session_timeout=IDLE_SESSION_TIMEOUT)
+        connection = await db.connect(
+            self._url, application="relay", idle_session_timeout=IDLE_SESSION_TIMEOUT
+        )
         try:
             await connection.execute(f'SET ROLE "{self._role}"')
-            while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK_KEY):
+            # PostgreSQL has no event for a freed advisory lock; waiting inside it would trip the session's time-outs.
+            while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK_KEY):  # noqa: ASYNC110
                 await asyncio.sleep(0.5)
             async with asyncio.timeout(5):
                 listener = await db.connect(self._url, application="relay-listener")
             try:
-                await listener.add_listener(OUTBOX_CHANNEL, lambda *_: self._wake.set())
+                await listener.add_listener(OUTBOX_CHANNEL, self._woken)
                 await self._relay(connection)
             finally:
                 await _close(listener)
         finally:
             self.status.active = False
             await _close(connection)
+
+    def _woken(self, *_: object) -> None:
+        self._wake.set()
 
     async def _relay(self, connection: asyncpg.Connection) -> None:
         for feed in self.feeds:
@@ -175,7 +190,9 @@ class Relay:
             by_partition: dict[int, list[asyncpg.Record]] = defaultdict(list)
             for row in rows:
                 by_partition[row["partition"]].append(row)
-            acked = await asyncio.gather(*(_send(producer, feed, p, rows) for p, rows in by_partition.items()))
+            acked = await asyncio.gather(
+                *(_send(producer, feed, p, rows) for p, rows in by_partition.items())
+            )
             failpoint("relay.sent")
             for partition, position in zip(by_partition, acked, strict=True):
                 await connection.execute(_SENT, feed.name, partition, position)
@@ -184,7 +201,9 @@ class Relay:
         return count > 0 or sent > 0
 
 
-async def _send(producer: AIOKafkaProducer, feed: Feed, partition: int, rows: Sequence[asyncpg.Record]) -> int:
+async def _send(
+    producer: AIOKafkaProducer, feed: Feed, partition: int, rows: Sequence[asyncpg.Record]
+) -> int:
     """Send in position order, one batch in flight; returns the last position acknowledged."""
     position = 0
     pending = list(rows)
@@ -193,9 +212,12 @@ async def _send(producer: AIOKafkaProducer, feed: Feed, partition: int, rows: Se
         taken = 0
         for row in pending:
             meta = meta_of(feed.name, row)
-            if batch.append(
-                key=row["key"].encode(), value=row["data"], timestamp=None, headers=to_headers(meta)
-            ) is None:
+            if (
+                batch.append(
+                    key=row["key"].encode(), value=row["data"], timestamp=None, headers=to_headers(meta)
+                )
+                is None
+            ):
                 break
             taken += 1
         async with asyncio.timeout(SEND_TIMEOUT):
@@ -224,7 +246,7 @@ async def ensure_topics(feeds: Sequence[Feed], kafka: dict[str, Any], replicatio
                 )
                 for feed in feeds
             ]
-            response = await admin.create_topics(wanted)
+            response: Any = await admin.create_topics(wanted)
             for topic, code, *_ in response.topic_errors:
                 error = for_code(code)
                 if code and error is not TopicAlreadyExistsError:

@@ -58,7 +58,8 @@ class Workers:
     """The background half of a ledger service: relay, consumer, timers."""
 
     def __init__(self, service: Service) -> None:
-        assert service.ledger and service.peers
+        assert service.ledger
+        assert service.peers
         settings = service.settings
         url = settings.database_url.get_secret_value()
         own = [f for f in feeds().values() if f.producer == service.name]
@@ -70,7 +71,9 @@ class Workers:
         self.sink = HandlerSink(service.name, service.ledger, service.consumes)
         self.intake = Intake(service.name, self.sink, FeedReader(service.peers))
         self.subscription = (
-            Subscription(settings, service.name, list(service.consumes), self.intake) if service.consumes else None
+            Subscription(settings, service.name, list(service.consumes), self.intake)
+            if service.consumes
+            else None
         )
         self.parked = Parked(self.sink)
 
@@ -158,7 +161,10 @@ async def run_services(
             tasks.append(asyncio.create_task(_serve(one), name="http"))
     background = [asyncio.create_task(w.run(), name=name) for name, w in workers.items() if consume]
     background += [
-        asyncio.create_task(_forever(task)) for s in services if s.ledger is None and consume for task in s.background
+        asyncio.create_task(_forever(task))
+        for s in services
+        if s.ledger is None and consume
+        for task in s.background
     ]
     waiting = asyncio.create_task(stop.wait())
     try:

@@ -11,33 +11,50 @@ class KitSettings(BaseSettings):
 
     edition: Literal["local", "compose", "ha"] = "ha"
     database_url: SecretStr = Field(
-        SecretStr("postgresql://localhost/lyceum"),
+        default=SecretStr("postgresql://localhost/lyceum"),
         description="The service's own PostgreSQL database, as its role: neither owner, superuser nor BYPASSRLS.",
     )
-    migration_url: SecretStr | None = Field(None, description="The same database as its owner; only `migrate` needs it.")
-    database_pool: int = Field(10, description="Connections this process keeps at most, for HTTP and gRPC.")
+    migration_url: SecretStr | None = Field(
+        default=None, description="The same database as its owner; only `migrate` needs it."
+    )
+    database_pool: int = Field(
+        default=10, description="Connections this process keeps at most, for HTTP and gRPC."
+    )
 
-    kafka: str = Field("localhost:9092", description="Bootstrap servers, comma-separated.")
-    kafka_user: str = Field("", description="SCRAM user; empty for no authentication.")
+    kafka: str = Field(default="localhost:9092", description="Bootstrap servers, comma-separated.")
+    kafka_user: str = Field(default="", description="SCRAM user; empty for no authentication.")
     kafka_password: SecretStr = SecretStr("")
-    kafka_replication: int = Field(3, description="Copies of each feed's topic; 1 where there is one broker.")
-    kafka_tls: bool = Field(False, description="Speak TLS to Kafka.")
+    kafka_replication: int = Field(
+        default=3, description="Copies of each feed's topic; 1 where there is one broker."
+    )
+    kafka_tls: bool = Field(default=False, description="Speak TLS to Kafka.")
 
     http_host: str = "0.0.0.0"  # noqa: S104 - a container's port; the local edition sets loopback
     http_port: int = 8080
     grpc_host: str = "0.0.0.0"  # noqa: S104
     grpc_port: int = 9090
-    grpc_reflection: bool = Field(False, description="List services to grpc clients; on locally, off in `ha`.")
-
-    app_origin: str = Field("http://127.0.0.1:8080", description="Where browsers find the app, without a slash.")
-    content_origin: str = Field(
-        "http://{package}.localhost:8081", description="Where browsers find a package; {package} is its id."
+    grpc_reflection: bool = Field(
+        default=False, description="List services to grpc clients; on locally, off in `ha`."
     )
 
-    issuer: str = Field("lyceum", description="`iss` of the tokens identity signs.")
-    jwks_url: str = Field("http://identity:8080/api/identity/jwks", description="Identity's public keys.")
-    token_url: str = Field("http://identity:8080/api/identity/token", description="Where to exchange a client's secret.")
-    client_id: str = Field("", description="This service's own API client, for calls to other services.")
+    app_origin: str = Field(
+        default="http://127.0.0.1:8080", description="Where browsers find the app, without a slash."
+    )
+    content_origin: str = Field(
+        default="http://{package}.localhost:8081",
+        description="Where browsers find a package; {package} is its id.",
+    )
+
+    issuer: str = Field(default="lyceum", description="`iss` of the tokens identity signs.")
+    jwks_url: str = Field(
+        default="http://identity:8080/api/identity/jwks", description="Identity's public keys."
+    )
+    token_url: str = Field(
+        default="http://identity:8080/api/identity/token", description="Where to exchange a client's secret."
+    )
+    client_id: str = Field(
+        default="", description="This service's own API client, for calls to other services."
+    )
     client_secret: SecretStr = SecretStr("")
 
     identity_grpc: str = "identity:9090"
@@ -46,7 +63,7 @@ class KitSettings(BaseSettings):
     assessment_grpc: str = "assessment:9090"
     analytics_grpc: str = "analytics:9090"
 
-    otlp_endpoint: str = Field("", description="OTLP/gRPC collector; empty exports no traces.")
+    otlp_endpoint: str = Field(default="", description="OTLP/gRPC collector; empty exports no traces.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = "json"
 

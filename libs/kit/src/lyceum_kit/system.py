@@ -19,7 +19,9 @@ _PROGRESS = text(
     "SELECT feed, partition, generation, next, healed, alarm, tries FROM progress WHERE consumer = :consumer"
     " ORDER BY feed, partition"
 )
-_OUTBOX = text("SELECT count(*) AS rows, coalesce(extract(epoch FROM now() - min(queued_at)), 0) AS age FROM outbox")
+_OUTBOX = text(
+    "SELECT count(*) AS rows, coalesce(extract(epoch FROM now() - min(queued_at)), 0) AS age FROM outbox"
+)
 
 
 class Discard(Model):
@@ -64,7 +66,13 @@ async def report(service: str, workers: "Workers", sources: dict[str, FeedSource
         for p in (await sources[feed.name].heads(feed.name)).partitions:
             generation = p.generations[-1].generation if p.generations else 0
             feeds.append(
-                {"feed": feed.name, "partition": p.partition, "head": p.head, "sent": p.sent, "generation": generation}
+                {
+                    "feed": feed.name,
+                    "partition": p.partition,
+                    "head": p.head,
+                    "sent": p.sent,
+                    "generation": generation,
+                }
             )
     status = workers.relay.status
     return {

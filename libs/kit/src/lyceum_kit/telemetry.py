@@ -1,9 +1,9 @@
-"""What the platform tells about itself: every span, metric and attribute name in one place, and the trace context.
+"""What the platform tells about itself: every span, metric and attribute name in one place.
 
-Traces follow an event through PostgreSQL and Kafka: its `traceparent` is stored with it and travels in its header.
+Traces follow an event through PostgreSQL and Kafka: its `traceparent` is stored with it and travels along.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
@@ -62,7 +62,7 @@ _propagator = TraceContextTextMapPropagator()
 
 
 def configure(service: str, settings: KitSettings) -> None:
-    """Set the process's tracer provider, once. Without an OTLP endpoint spans give ids to logs and go nowhere."""
+    """Set the process's tracer provider, once. Without an OTLP endpoint spans only give ids to logs."""
     provider = provider_of(service)
     if endpoint := settings.otlp_endpoint:
         exporter = OTLPSpanExporter(endpoint=endpoint, insecure=not endpoint.startswith("https://"))
@@ -111,7 +111,7 @@ def span_for(
     attributes: Mapping[str, str | int] | None = None,
     *,
     kind: SpanKind = SpanKind.INTERNAL,
-) -> Iterator[Span]:
+) -> Generator[Span]:
     """A child of a span elsewhere: whatever made the event, the call, the timer."""
     with _tracer.start_as_current_span(
         name, context=context_of(traceparent), kind=kind, attributes=attributes
@@ -120,7 +120,7 @@ def span_for(
 
 
 @contextmanager
-def event_span(name: str, meta: "Meta", *, consumer: str) -> Iterator[Span]:
+def event_span(name: str, meta: "Meta", *, consumer: str) -> Generator[Span]:
     """The handling of one event, in the trace that made it. Counts the time as well."""
     attributes: dict[str, str | int] = {
         EVENT_ID: str(meta.id),

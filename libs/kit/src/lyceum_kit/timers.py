@@ -70,7 +70,9 @@ class Timers:
         published = False
         async with self._ledger.engine.connect() as conn, conn.begin():
             row = (
-                await conn.execute(_DUE, {"now": now, "kinds": list(self._handlers), "give_up": GIVE_UP_AFTER})
+                await conn.execute(
+                    _DUE, {"now": now, "kinds": list(self._handlers), "give_up": GIVE_UP_AFTER}
+                )
             ).one_or_none()
             if row is None:
                 return False
@@ -79,7 +81,12 @@ class Timers:
             where = {"tenant": tenant, "kind": timer.kind, "key": timer.key, "due_at": timer.due_at}
             await db.set_tenant(conn, tenant)
             tx = Tx(
-                conn, tenant, self._ledger.feed, now=now, new_id=self._ledger.new_id, actor=f"timer:{timer.kind}"
+                conn,
+                tenant,
+                self._ledger.feed,
+                now=now,
+                new_id=self._ledger.new_id,
+                actor=f"timer:{timer.kind}",
             )
             try:
                 # A savepoint: what the handler did goes, the row stays locked and learns why.

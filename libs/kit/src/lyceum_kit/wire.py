@@ -5,6 +5,9 @@ acknowledgement it commits past a failed batch. Ours hands a poll to the Intake 
 first records. Nothing in the service but this module talks to a consumer group.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (aiokafka is annotated in part only)
+
 import asyncio
 import contextlib
 import ssl
@@ -56,7 +59,10 @@ def make_broker(settings: KitSettings, group: str) -> KafkaBroker:
     context = create_ssl_context() if settings.kafka_tls else None
     if settings.kafka_user:
         security = SASLScram512(
-            settings.kafka_user, settings.kafka_password.get_secret_value(), ssl_context=context, use_ssl=bool(context)
+            settings.kafka_user,
+            settings.kafka_password.get_secret_value(),
+            ssl_context=context,
+            use_ssl=bool(context),
         )
     elif context:
         security = BaseSecurity(ssl_context=context, use_ssl=True)
@@ -96,7 +102,7 @@ class Subscription:
         )
         subscriber(self._handle)
         # The only seam: FastStream starts this coroutine with its consumer.
-        subscriber._run_consume_loop = self._run  # type: ignore[method-assign]  # noqa: SLF001
+        subscriber._run_consume_loop = self._run  # type: ignore[method-assign]
         self._subscriber = subscriber
 
     async def run(self) -> None:
@@ -138,14 +144,16 @@ class Subscription:
             if not polled:
                 continue
             try:
-                await self._subscriber.process_message(tuple(r for records in polled.values() for r in records))
+                await self._subscriber.process_message(
+                    tuple(r for records in polled.values() for r in records)
+                )
             except asyncio.CancelledError:
                 # Ours when we stop; a stray one from inside a handler is an ordinary error.
                 if not self._subscriber.running:
                     raise
                 self._seek_back(consumer, polled)
                 continue
-            except Exception as e:  # noqa: BLE001 - whatever it is, this loop must live and come back to these records
+            except Exception as e:
                 self.error = f"{type(e).__name__}: {e}"
                 log.warning("poll not handled, trying again", error=self.error, exc_info=not _expected(e))
                 self._seek_back(consumer, polled)
@@ -163,10 +171,14 @@ class Subscription:
 
     def _record(self, record: ConsumerRecord[bytes, bytes]) -> Record:
         feed = self._feeds[record.topic]
-        return read_record(feed, record.partition, record.key, record.value, record.headers, offset=record.offset)
+        return read_record(
+            feed, record.partition, record.key, record.value, record.headers, offset=record.offset
+        )
 
     def _seek_back(
-        self, consumer: AIOKafkaConsumer, polled: Mapping[TopicPartition, Sequence[ConsumerRecord[bytes, bytes]]]
+        self,
+        consumer: AIOKafkaConsumer,
+        polled: Mapping[TopicPartition, Sequence[ConsumerRecord[bytes, bytes]]],
     ) -> None:
         for tp, records in polled.items():
             with contextlib.suppress(IllegalStateError):  # no longer ours after a rebalance

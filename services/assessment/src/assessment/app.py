@@ -1,6 +1,10 @@
-"""Composition root: settings in, a Service out. Does no I/O; tests bring their own clock, ids, verifier and peers."""
+"""Composition root: settings in, a Service out. Does no I/O; tests bring their own clock, ids, verifier and
+peers.
+"""
 
 from functools import partial
+
+from sqlalchemy import text
 
 from assessment import consumers, http, lms, pages, quizzing, rpc
 from assessment.keys import Vault
@@ -41,6 +45,7 @@ def build(
         settings,
         router=http.routes(ledger, settings, vault, enrollments=enrollments, people=people),
         verifier=verifier,
+        checks={"database": partial(_answers, ledger)},
     )
     app.include_router(lms.routes(ledger, settings, vault, people=people))
     app.include_router(pages.routes(ledger, settings, vault))
@@ -55,3 +60,8 @@ def build(
         consumes=consumers.consumes(vault=vault, people=people, origin=settings.app_origin),
         timers={quizzing.DEADLINE: partial(quizzing.on_deadline, vault=vault)},
     )
+
+
+async def _answers(ledger: Ledger) -> None:
+    async with ledger.engine.connect() as conn:
+        await conn.execute(text("SELECT 1"))

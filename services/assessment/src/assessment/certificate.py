@@ -87,7 +87,9 @@ def evolve(state: Certificate, event: Message) -> Certificate:
 
 
 def score(completions: Sequence[tuple[float | None, str]]) -> float | None:
-    """The certificate's score: the mean of the modules the server graded, else of those that reported a score."""
+    """The certificate's score: the mean of the modules the server graded, else of those that reported a
+    score.
+    """
     graded = [s for s, assurance in completions if s is not None and assurance == "server-graded"]
     reported = [s for s, _ in completions if s is not None]
     scores = graded or reported

@@ -28,7 +28,9 @@ class Verdict:
     issuer_name: str = ""
 
 
-async def issue(tx: Tx, completed: CourseCompleted, *, course: Any, vault: Vault, people: People, origin: str) -> None:
+async def issue(
+    tx: Tx, completed: CourseCompleted, *, course: Any, vault: Vault, people: People, origin: str
+) -> None:
     """Certify a completed course, exactly once per enrolment. A person identity no longer knows gets none."""
     if not course.certifying or await store.certificate_of(tx.conn, tx.tenant, completed.enrollment_id):
         return
@@ -106,7 +108,9 @@ async def revoke(tx: Tx, certificate_id: str, *, reason: str, by: str) -> None:
 
 
 async def verify(ledger: Ledger, certificate_id: str, brought_jwt: str = "") -> Verdict:
-    """Judge a certificate by its id, or a signed credential that somebody brought. Needs no tenant: it finds it."""
+    """Judge a certificate by its id, or a signed credential that somebody brought. Needs no tenant: it finds
+    it.
+    """
     if brought_jwt:
         try:
             claimed = credential.claimed_id(brought_jwt)
@@ -143,8 +147,12 @@ async def _fault(conn: AsyncConnection, tenant: UUID, row: Any, brought: str) ->
     return "" if brought == row.credential_jwt else "It is signed, but not the credential that was issued"
 
 
-async def status_list(ledger: Ledger, vault: Vault, tenant: UUID, number: int, *, origin: str, now: datetime) -> str:
-    """The tenant's signed list of revoked certificates. Raises UnknownCertificate when there is no such list."""
+async def status_list(
+    ledger: Ledger, vault: Vault, tenant: UUID, number: int, *, origin: str, now: datetime
+) -> str:
+    """The tenant's signed list of revoked certificates. Raises UnknownCertificate when there is no such
+    list.
+    """
     size = credential.STATUS_LIST_BITS
     async with ledger.read(tenant) as conn:
         key = await store.issuer_key(conn, tenant)

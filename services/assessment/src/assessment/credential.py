@@ -1,7 +1,9 @@
-"""Open Badges 3.0: the signed credential of a certificate, its issuer and its status list. PURE but for randomness in signatures.
+"""Open Badges 3.0: the signed credential of a certificate, its issuer and its status list. PURE but for
+randomness in signatures.
 
-A credential is an OpenBadgeCredential (VC 2.0 data model) secured as a compact ES256 JWT, the "JSON Web Token Proof
-Format" of Open Badges 3.0: the claims are the credential's own properties plus iss, jti, nbf and sub.
+A credential is an OpenBadgeCredential (VC 2.0 data model) secured as a compact ES256 JWT, the "JSON Web
+Token Proof Format" of Open Badges 3.0: the claims are the credential's own properties plus iss, jti, nbf and
+sub.
 """
 
 import base64
@@ -21,7 +23,10 @@ from lyceum_kit.tokens import jwt_header
 
 Json = dict[str, Any]
 
-CONTEXT = ["https://www.w3.org/ns/credentials/v2", "https://purl.imsglobal.org/spec/ob/v3p0/context-3.0.3.json"]
+CONTEXT = [
+    "https://www.w3.org/ns/credentials/v2",
+    "https://purl.imsglobal.org/spec/ob/v3p0/context-3.0.3.json",
+]
 STATUS_LIST_BITS = 131_072  # the least the specification allows, so that one bit hides in a crowd
 STATUS_LIST_VALID = timedelta(hours=24)
 MAX_JWT = 32_768
@@ -76,7 +81,9 @@ def credential(award: Award, *, origin: str, tenant: UUID, issuer_name: str) -> 
     status_list = status_url(origin, tenant, list_number + 1)
     course = f"{origin}/courses/{award.course_id}"
     how = (
-        "graded by the server" if award.assurance == "server-graded" else "reported by the content in the learner's browser"
+        "graded by the server"
+        if award.assurance == "server-graded"
+        else "reported by the content in the learner's browser"
     )
     achievement: Json = {
         "id": course,
@@ -90,7 +97,12 @@ def credential(award: Award, *, origin: str, tenant: UUID, issuer_name: str) -> 
         "type": ["AchievementSubject"],
         "achievement": achievement,
         "identifier": [
-            {"type": "IdentityObject", "hashed": False, "identityHash": award.recipient_name, "identityType": "name"}
+            {
+                "type": "IdentityObject",
+                "hashed": False,
+                "identityHash": award.recipient_name,
+                "identityType": "name",
+            }
         ],
     }
     if award.score is not None:
@@ -105,7 +117,11 @@ def credential(award: Award, *, origin: str, tenant: UUID, issuer_name: str) -> 
             }
         ]
         subject["result"] = [
-            {"type": ["Result"], "resultDescription": f"{course}#score", "value": f"{round(award.score, 2):g}"}
+            {
+                "type": ["Result"],
+                "resultDescription": f"{course}#score",
+                "value": f"{round(award.score, 2):g}",
+            }
         ]
     return {
         "@context": CONTEXT,
@@ -125,7 +141,15 @@ def credential(award: Award, *, origin: str, tenant: UUID, issuer_name: str) -> 
     }
 
 
-def sign(content: Json, key: ECKey, *, kid: str, issuer: str, issued_at: datetime, expires_at: datetime | None = None) -> str:
+def sign(
+    content: Json,
+    key: ECKey,
+    *,
+    kid: str,
+    issuer: str,
+    issued_at: datetime,
+    expires_at: datetime | None = None,
+) -> str:
     claims: Json = {
         **content,
         "iss": issuer,
@@ -171,9 +195,7 @@ def new_issuer_key(key_id: str) -> ECKey:
     return ECKey.generate_key("P-256", {"use": "sig", "alg": "ES256", "kid": key_id})
 
 
-def status_list(
-    revoked: Iterable[int], *, origin: str, tenant: UUID, number: int, now: datetime
-) -> Json:
+def status_list(revoked: Iterable[int], *, origin: str, tenant: UUID, number: int, now: datetime) -> Json:
     """One list of STATUS_LIST_BITS bits; `revoked` counts from the list's first."""
     bits = bytearray(STATUS_LIST_BITS // 8)
     for index in revoked:

@@ -45,7 +45,8 @@ async def on_course_published(
                 **version,
                 "module_id": m.module_id,
                 "title": m.title,
-                # A kind that a newer catalog knows cannot be taken here; a newer assessment will read it again.
+                # A kind that a newer catalog knows cannot be taken here; a newer assessment will read it
+                # again.
                 "kind": _KINDS.get(m.kind, "unknown"),
                 "package_id": m.package_id,
                 "launch_path": m.launch_path,

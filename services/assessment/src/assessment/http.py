@@ -58,7 +58,9 @@ class QuestionBody(Model):
 
 
 class QuizBody(Model):
-    quiz_id: str = Field("", max_length=100, description="Given: a new version of that quiz. Empty: a new quiz.")
+    quiz_id: str = Field(
+        "", max_length=100, description="Given: a new version of that quiz. Empty: a new quiz."
+    )
     title: str = Field(max_length=200)
     passing_score: float
     time_limit_seconds: int | None = None
@@ -75,7 +77,9 @@ def routes(
 
     @router.post("/launches", status_code=201)
     async def launch(body: ModuleBody, who: Anyone) -> dict[str, str]:
-        """Open a SCORM module. The URL carries a token for this one attempt; open it in the player's frame."""
+        """Open a SCORM module. The URL carries a token for this one attempt; open it in the player's
+        frame.
+        """
         standing = await enrollments.get(who.tenant, body.enrollment_id)
         launched = await ledger.run(
             who.tenant,
@@ -160,7 +164,9 @@ def routes(
 
     @router.put("/attempts/{attempt_id}/answers/{question_id}")
     async def save_answer(attempt_id: str, question_id: str, body: AnswerBody, who: Anyone) -> dict[str, int]:
-        """Save one answer. Numbers rise within the attempt; the same number with the same answer may come again."""
+        """Save one answer. Numbers rise within the attempt; the same number with the same answer may come
+        again.
+        """
         saved = await ledger.run(
             who.tenant,
             quizzing.save_answer,
@@ -221,7 +227,12 @@ def routes(
     @router.post("/certificates/{certificate_id}/revoke", status_code=204)
     async def revoke(certificate_id: str, body: RevokeBody, who: Admin) -> None:
         await ledger.run(
-            who.tenant, certifying.revoke, certificate_id, reason=body.reason, by=who.subject, actor=who.subject
+            who.tenant,
+            certifying.revoke,
+            certificate_id,
+            reason=body.reason,
+            by=who.subject,
+            actor=who.subject,
         )
 
     _ = launch, read, list_quizzes, publish_quiz, show_quiz, start, show, save_answer, submit, records
@@ -308,7 +319,8 @@ def _sheet(sheet: Sheet) -> dict[str, Any]:
                 "text": q.text,
                 "points": q.points,
                 "options": [
-                    {"id": o.id, "text": o.text} for o in quizzes.shown_options(sheet.quiz, q, attempt.attempt_id)
+                    {"id": o.id, "text": o.text}
+                    for o in quizzes.shown_options(sheet.quiz, q, attempt.attempt_id)
                 ],
                 "answer": sheet.answers.get(q.question_id),
             }

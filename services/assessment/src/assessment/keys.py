@@ -53,7 +53,9 @@ class Vault:
         return key
 
     def open_issuer_key(self, tenant: UUID, key_id: str, sealed_jwk: bytes) -> ECKey:
-        return ECKey.import_key(json.loads(sealing.unseal(self.master, sealed_jwk, _of_issuer(tenant, key_id))))
+        return ECKey.import_key(
+            json.loads(sealing.unseal(self.master, sealed_jwk, _of_issuer(tenant, key_id)))
+        )
 
 
 def _of_person(tenant: UUID, person_id: str) -> str:

@@ -1,4 +1,5 @@
-"""Public pages, without a token and without JavaScript: is this certificate real, and the issuer's badge documents.
+"""Public pages, without a token and without JavaScript: is this certificate real, and the issuer's badge
+documents.
 
 Whoever holds a certificate's number may see what it says: its holder gave it to them.
 """
@@ -8,7 +9,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import assessment
@@ -28,7 +29,7 @@ _TEMPLATES = Environment(
     lstrip_blocks=True,
 )
 _HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'self'; img-src data:; form-action 'self';"
+    "content-security-policy": "default-src 'none'; style-src 'self'; font-src 'self'; form-action 'self';"
     " base-uri 'none'; frame-ancestors 'none'",
     "cross-origin-opener-policy": "same-origin",
 }
@@ -57,6 +58,11 @@ def routes(ledger: Ledger, settings: Settings, vault: Vault) -> APIRouter:
         css = (Path(assessment.__file__).parent / "templates" / "verify.css").read_text()
         return Response(css, media_type="text/css", headers={"cache-control": "max-age=3600"})
 
+    @router.get("/verify/cjk.otf")
+    async def font() -> Response:
+        file = Path(assessment.__file__).parent / "fonts" / "NotoSansCJK-Regular.otf"
+        return FileResponse(file, media_type="font/otf", headers={"cache-control": "max-age=31536000"})
+
     @router.get("/verify/{certificate_id}")
     async def show(certificate_id: str) -> HTMLResponse:
         verdict = await certifying.verify(ledger, certificate_id)
@@ -83,7 +89,9 @@ def routes(ledger: Ledger, settings: Settings, vault: Vault) -> APIRouter:
 
     @router.get("/badges/issuers/{tenant}/jwks")
     async def jwks(tenant: UUID) -> JSONResponse:
-        keys = [{**k, "kid": credential.key_url(origin, tenant, k["kid"])} for k in await _keys(ledger, tenant)]
+        keys = [
+            {**k, "kid": credential.key_url(origin, tenant, k["kid"])} for k in await _keys(ledger, tenant)
+        ]
         return JSONResponse({"keys": keys}, headers=_OPEN)
 
     @router.get("/badges/issuers/{tenant}/keys/{key_id}")
@@ -95,11 +103,13 @@ def routes(ledger: Ledger, settings: Settings, vault: Vault) -> APIRouter:
 
     @router.get("/badges/status/{tenant}/{number}")
     async def status(tenant: UUID, number: int) -> Response:
-        signed = await certifying.status_list(ledger, vault, tenant, number, origin=origin, now=ledger.clock())
+        signed = await certifying.status_list(
+            ledger, vault, tenant, number, origin=origin, now=ledger.clock()
+        )
         headers = {**_OPEN, "cache-control": "public, max-age=60"}
         return Response(signed, media_type="application/vc+jwt", headers=headers)
 
-    _ = ask, style, show, show_pdf, show_credential, issuer, jwks, key, status
+    _ = ask, style, font, show, show_pdf, show_credential, issuer, jwks, key, status
     return router
 
 

@@ -5,6 +5,7 @@ from typing import Protocol
 from uuid import UUID
 
 import grpc
+import grpc.aio
 
 from assessment.errors import UnknownEnrollment
 from lyceum.enrollment.v1 import enrollment_service_pb2 as enrollment_pb

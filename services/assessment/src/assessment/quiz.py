@@ -1,8 +1,8 @@
 """Quizzes: what may be asked, how a paper is drawn, how answers are graded. PURE.
 
 A published quiz never changes; a change is a new version, and an attempt keeps the one it began with.
-Partial credit for multiple response: (right ticks - wrong ticks) / right options, never below zero, so that ticking
-everything earns nothing.
+Partial credit for multiple response: (right ticks - wrong ticks) / right options, never below zero, so that
+ticking everything earns nothing.
 """
 
 import math
@@ -96,7 +96,8 @@ def checked(quiz: Quiz) -> Quiz:
     faults.check(0 < quiz.passing_score <= 100, "passing_score must be above 0 and at most 100")
     faults.check(bool(quiz.questions), "The quiz needs a question")
     faults.check(
-        quiz.time_limit_seconds is None or quiz.time_limit_seconds >= 10, "time_limit_seconds must be 10 or more"
+        quiz.time_limit_seconds is None or quiz.time_limit_seconds >= 10,
+        "time_limit_seconds must be 10 or more",
     )
     faults.check(quiz.max_attempts is None or quiz.max_attempts >= 1, "max_attempts must be 1 or more")
     faults.check(
@@ -119,21 +120,29 @@ def _check_question(question: Question, faults: Faults) -> None:
     faults.check(math.isfinite(question.points) and question.points > 0, f"{name}: points must be above 0")
     has_options = question.kind in {"multiple_choice", "multiple_response"}
     faults.check(has_options or not question.options, f"{name}: a {question.kind} question has no options")
-    faults.check(question.kind == "numeric" or question.value is None, f"{name}: only numeric questions have a value")
-    faults.check(question.kind == "short_text" or not question.accepted, f"{name}: only short_text has accepted")
+    faults.check(
+        question.kind == "numeric" or question.value is None, f"{name}: only numeric questions have a value"
+    )
+    faults.check(
+        question.kind == "short_text" or not question.accepted, f"{name}: only short_text has accepted"
+    )
     if has_options:
         ids = [option.id for option in question.options]
         correct = len(question.correct_options)
         faults.check(len(ids) >= 2, f"{name} needs two options or more")
         faults.check(len(set(ids)) == len(ids) and all(ids), f"{name}: each option needs its own id")
-        faults.check(all(option.text.strip() for option in question.options), f"{name}: an option has no text")
+        faults.check(
+            all(option.text.strip() for option in question.options), f"{name}: an option has no text"
+        )
         if question.kind == "multiple_choice":
             faults.check(correct == 1, f"{name} needs exactly one correct option")
         else:
             faults.check(correct >= 1, f"{name} needs a correct option")
     if question.kind == "numeric":
         faults.check(question.value is not None and math.isfinite(question.value), f"{name} needs a value")
-        faults.check(math.isfinite(question.tolerance) and question.tolerance >= 0, f"{name}: tolerance is below 0")
+        faults.check(
+            math.isfinite(question.tolerance) and question.tolerance >= 0, f"{name}: tolerance is below 0"
+        )
     if question.kind == "short_text":
         faults.check(any(_folded(text) for text in question.accepted), f"{name} needs an accepted answer")
 
@@ -182,7 +191,9 @@ def check_answer(question: Question, answer: object) -> Answer:
 
 
 def grade(quiz: Quiz, question_ids: Sequence[str], answers: Mapping[str, Answer]) -> Grade:
-    """Grade the questions asked. An unanswered one earns nothing; an answer to another question counts nowhere."""
+    """Grade the questions asked. An unanswered one earns nothing; an answer to another question counts
+    nowhere.
+    """
     results = tuple(_grade(quiz.question(i), answers.get(i)) for i in question_ids)
     possible = math.fsum(r.max_points for r in results)
     score = math.fsum(r.points for r in results) / possible * 100 if possible else 0.0
@@ -264,7 +275,9 @@ def from_json(quiz_id: str, version: int, data: Mapping[str, Any]) -> Quiz:
                 kind=q["type"],
                 text=q["text"],
                 points=float(q.get("points", 1)),
-                options=tuple(Option(o["id"], o["text"], o.get("correct", False)) for o in q.get("options") or ()),
+                options=tuple(
+                    Option(o["id"], o["text"], o.get("correct", False)) for o in q.get("options") or ()
+                ),
                 value=q.get("value"),
                 tolerance=float(q.get("tolerance") or 0),
                 accepted=tuple(q.get("accepted") or ()),

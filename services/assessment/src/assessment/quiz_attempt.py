@@ -1,7 +1,8 @@
 """A learner's attempt at a quiz, as events of the stream attempt/<id>. PURE; answers stay sealed in here.
 
-The server is the clock: after the deadline only a short grace for the network is left, then a durable timer submits
-what was saved. Answers carry rising numbers, so that one late on the wire never overwrites a newer one.
+The server is the clock: after the deadline only a short grace for the network is left, then a durable timer
+submits what was saved. Answers carry rising numbers, so that one late on the wire never overwrites a newer
+one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -157,7 +158,8 @@ def _submit(state: QuizAttempt, command: Submit, now: datetime) -> Sequence[Mess
 
 def _graded(state: QuizAttempt, quiz: Quiz, grade: Grade, now: datetime) -> Sequence[Message]:
     results = [
-        QuestionResult(question_id=r.question_id, points=r.points, max_points=r.max_points) for r in grade.results
+        QuestionResult(question_id=r.question_id, points=r.points, max_points=r.max_points)
+        for r in grade.results
     ]
     if not grade.passed:
         return [

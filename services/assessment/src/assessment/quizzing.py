@@ -38,12 +38,16 @@ class Sheet:
 
 
 async def publish(tx: Tx, quiz: Quiz) -> Quiz:
-    """A new quiz, or the next version of one: what is published never changes. Raises BadQuiz or UnknownQuiz."""
+    """A new quiz, or the next version of one: what is published never changes. Raises BadQuiz or
+    UnknownQuiz.
+    """
     quizzes.checked(quiz)
     newest = await store.quiz(tx.conn, tx.tenant, quiz.quiz_id) if quiz.quiz_id else None
     if quiz.quiz_id and newest is None:
         raise UnknownQuiz
-    quiz = replace(quiz, quiz_id=quiz.quiz_id or str(tx.new_id()), version=(newest.version if newest else 0) + 1)
+    quiz = replace(
+        quiz, quiz_id=quiz.quiz_id or str(tx.new_id()), version=(newest.version if newest else 0) + 1
+    )
     published = QuizPublished(
         quiz_id=quiz.quiz_id,
         quiz_version=quiz.version,
@@ -125,7 +129,9 @@ async def show(tx: Tx, attempt_id: str, *, person_id: str, vault: Vault) -> Shee
 async def save_answer(
     tx: Tx, attempt_id: str, question_id: str, *, person_id: str, sequence: int, answer: object, vault: Vault
 ) -> int:
-    """Save one answer; the number under which it is saved. A repetition is acknowledged and changes nothing."""
+    """Save one answer; the number under which it is saved. A repetition is acknowledged and changes
+    nothing.
+    """
     sheet = await _sheet(tx, attempt_id, person_id=person_id, vault=vault, lock=True)
     if question_id not in sheet.attempt.question_ids:
         raise UnknownAttempt("This attempt does not ask that question")

@@ -63,7 +63,12 @@ class AssessmentRpc(AssessmentServiceServicer):
         while True:
             async with self._ledger.read(who.tenant) as conn:
                 rows = await store.list_certificates(
-                    conn, who.tenant, person_id=person_id, course_id=request.course_id, after=after, limit=CHUNK
+                    conn,
+                    who.tenant,
+                    person_id=person_id,
+                    course_id=request.course_id,
+                    after=after,
+                    limit=CHUNK,
                 )
             if rows:
                 yield pb.ListCertificatesResponse(certificates=[_certificate(row) for row in rows])

@@ -16,7 +16,8 @@ class Settings(KitSettings):
         " wrote cannot be read and no certificate can be signed. Back it up apart from the database.",
     )
     assessment_player_dir: Path | None = Field(
-        None, description="Folder that holds scorm12.min.js (scorm-again); by default the web build's dist/lms."
+        None,
+        description="Folder that holds scorm12.js (scorm-again); by default the web build's dist/lms.",
     )
     assessment_launch_lifetime: timedelta = Field(
         timedelta(hours=12), description="How long a launched module may go on reporting."

@@ -65,7 +65,9 @@ async def module(
     return (await conn.execute(select(modules).where(where))).one_or_none()
 
 
-async def save_departure(conn: AsyncConnection, tenant: UUID, person_id: str, *, version: int, gone: bool) -> None:
+async def save_departure(
+    conn: AsyncConnection, tenant: UUID, person_id: str, *, version: int, gone: bool
+) -> None:
     statement = upsert(departed).values(tenant=tenant, person_id=person_id, version=version, gone=gone)
     await conn.execute(
         statement.on_conflict_do_update(
@@ -90,7 +92,9 @@ async def add_attempt(conn: AsyncConnection, row: Values) -> bool:
     return added.rowcount == 1
 
 
-async def attempt(conn: AsyncConnection, tenant: UUID, attempt_id: str, *, lock: bool = False) -> Found | None:
+async def attempt(
+    conn: AsyncConnection, tenant: UUID, attempt_id: str, *, lock: bool = False
+) -> Found | None:
     query = select(attempts).where(attempts.c.tenant == tenant, attempts.c.attempt_id == attempt_id)
     return (await conn.execute(query.with_for_update() if lock else query)).one_or_none()
 
@@ -139,7 +143,7 @@ async def completions(conn: AsyncConnection, tenant: UUID, enrollment_id: str) -
     """What was completed or passed for an enrolment, with scores."""
     c = attempts.c
     where = and_(c.tenant == tenant, c.enrollment_id == enrollment_id, c.completed_at.is_not(None))
-    return (await conn.execute(select(c.module_id, c.score, c.assurance).where(where))).all()
+    return (await conn.execute(select(attempts).where(where))).all()
 
 
 # Launches
@@ -245,7 +249,9 @@ async def revoke_certificate(
 
 async def certificate_tenant(conn: AsyncConnection, certificate_id: str) -> UUID | None:
     c = certificate_directory.c
-    return (await conn.execute(select(c.tenant).where(c.certificate_id == certificate_id))).scalar_one_or_none()
+    return (
+        await conn.execute(select(c.tenant).where(c.certificate_id == certificate_id))
+    ).scalar_one_or_none()
 
 
 async def certificate(conn: AsyncConnection, tenant: UUID, certificate_id: str) -> Found | None:
@@ -259,7 +265,13 @@ async def certificate_of(conn: AsyncConnection, tenant: UUID, enrollment_id: str
 
 
 async def list_certificates(
-    conn: AsyncConnection, tenant: UUID, *, person_id: str = "", course_id: str = "", after: str = "", limit: int
+    conn: AsyncConnection,
+    tenant: UUID,
+    *,
+    person_id: str = "",
+    course_id: str = "",
+    after: str = "",
+    limit: int,
 ) -> Sequence[Found]:
     c = certificates.c
     query = select(certificates).where(c.tenant == tenant, c.certificate_id > after)

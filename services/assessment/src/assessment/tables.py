@@ -1,6 +1,18 @@
 """Assessment's tables. Every tenant's rows are kept apart by row-level security (migrations)."""
 
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, Float, Integer, LargeBinary, MetaData, Table, Text, Uuid
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Float,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 metadata = MetaData()
@@ -157,5 +169,8 @@ certificates = Table(
 
 # Outside row-level security: whoever verifies a certificate knows its id, not its tenant.
 certificate_directory = Table(
-    "certificate_directory", metadata, Column("certificate_id", Text, primary_key=True), Column("tenant", Uuid)
+    "certificate_directory",
+    metadata,
+    Column("certificate_id", Text, primary_key=True),
+    Column("tenant", Uuid),
 )

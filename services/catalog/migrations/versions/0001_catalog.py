@@ -1,6 +1,7 @@
 """Catalog's ledger and its own tables."""
 
 from alembic import op
+
 from lyceum_kit.schema import ledger_tables, tenant_table
 
 revision = "0001"
@@ -14,7 +15,7 @@ def upgrade() -> None:
           tenant uuid NOT NULL, course_id uuid NOT NULL, slug text NOT NULL, title text NOT NULL, summary text NOT NULL,
           version int NOT NULL, deprecated boolean NOT NULL, draft jsonb NOT NULL,
           PRIMARY KEY (tenant, course_id), UNIQUE (tenant, slug))""")
-    op.execute("CREATE INDEX courses_by_title ON courses (tenant, lower(title), course_id)")
+    op.execute("CREATE INDEX courses_by_title ON courses (tenant, title, course_id)")
     op.execute("""
         CREATE TABLE course_versions (
           tenant uuid NOT NULL, course_id uuid NOT NULL, version int NOT NULL, published bytea NOT NULL,

@@ -6,17 +6,17 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from lyceum.catalog.v1.events_pb2 import Module, PackageImported, PathItem, PathPublished
-from lyceum_kit.errors import NotFound
-from lyceum_kit.http import MIB, Model, Page, Pages, allow, body_limit, page
-from lyceum_kit.ledger import Ledger
-from lyceum_kit.tokens import Caller
 from pydantic import BaseModel, Field, StringConstraints
 from starlette.datastructures import UploadFile
 
 from catalog import handlers, store
 from catalog.errors import UploadMissing
 from catalog.importer import Importer
+from lyceum.catalog.v1.events_pb2 import Module, PackageImported, PathItem, PathPublished
+from lyceum_kit.errors import Malformed, NotFound
+from lyceum_kit.http import MIB, Model, Page, Pages, Paging, allow, body_limit, page
+from lyceum_kit.ledger import Ledger
+from lyceum_kit.tokens import Caller
 
 # The form around a file costs a little.
 FORM_BYTES = MIB
@@ -50,7 +50,7 @@ class CourseBody(Model):
     ] = "en"
     duration_minutes: Annotated[int, Field(ge=0, le=100_000)] = 0
     certifying: bool = False
-    modules: Annotated[list[ModuleBody], Field(max_length=100)] = []
+    modules: list[ModuleBody] = Field(default_factory=list[ModuleBody], max_length=100)
 
 
 class DeprecateBody(Model):
@@ -59,7 +59,7 @@ class DeprecateBody(Model):
 
 class PathItemBody(Model):
     course_id: UUID
-    prerequisite_course_ids: Annotated[list[UUID], Field(max_length=100)] = []
+    prerequisite_course_ids: list[UUID] = Field(default_factory=list[UUID], max_length=100)
 
 
 class PathBody(Model):
@@ -166,11 +166,12 @@ def _course_routes(router: APIRouter, ledger: Ledger) -> None:
             str, Query(max_length=200, pattern=r"^[^\x00]*$", description="Words of title or summary")
         ] = "",
     ) -> Page[CourseSummary]:
+        after = _title_and_id(paging)
         async with ledger.read(who.tenant) as conn:
             rows = await store.published_courses(
-                conn, who.tenant, search=search, after=paging.after, limit=paging.limit + 1
+                conn, who.tenant, search=search, after=after, limit=paging.limit + 1
             )
-        shown, following = page(rows, paging, lambda c: (c.published.title.lower(), c.published.course_id))
+        shown, following = page(rows, paging, lambda c: (c.published.title, c.published.course_id))
         return Page(items=[CourseSummary(**_summary(row)) for row in shown], next=following)
 
     @router.get("/courses/{course}")
@@ -233,8 +234,9 @@ def _course_routes(router: APIRouter, ledger: Ledger) -> None:
 def _path_routes(router: APIRouter, ledger: Ledger) -> None:
     @router.get("/paths")
     async def list_paths(who: Reader, paging: Pages) -> Page[PathView]:
+        after = _parts(paging, 1)[0] if paging.after else ""
         async with ledger.read(who.tenant) as conn:
-            rows = await store.newest_paths(conn, who.tenant, after=paging.after, limit=paging.limit + 1)
+            rows = await store.newest_paths(conn, who.tenant, after=after, limit=paging.limit + 1)
         shown, following = page(rows, paging, lambda p: (p.slug,))
         return Page(items=[_path_view(row) for row in shown], next=following)
 
@@ -296,8 +298,9 @@ def _package_routes(router: APIRouter, ledger: Ledger, importer: Importer, max_u
 
     @router.get("/packages")
     async def list_packages(who: Author, paging: Pages) -> Page[PackageView]:
+        after = _id(_parts(paging, 1)[0]) if paging.after else None
         async with ledger.read(who.tenant) as conn:
-            rows = await store.all_packages(conn, who.tenant, after=paging.after, limit=paging.limit + 1)
+            rows = await store.all_packages(conn, who.tenant, after=after, limit=paging.limit + 1)
         shown, following = page(rows, paging, lambda p: (p.package_id,))
         return Page(items=[_package_view(row) for row in shown], next=following)
 
@@ -310,6 +313,26 @@ def _package_routes(router: APIRouter, ledger: Ledger, importer: Importer, max_u
         return _package_view(found)
 
     _ = import_package, list_packages, get_package
+
+
+def _parts(paging: Paging, number: int) -> tuple[str, ...]:
+    if len(paging.after) != number or any("\x00" in part for part in paging.after):
+        raise Malformed("`after` is not a cursor of this list")
+    return paging.after
+
+
+def _id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise Malformed("`after` is not a cursor of this list") from None
+
+
+def _title_and_id(paging: Paging) -> tuple[str, UUID] | None:
+    if not paging.after:
+        return None
+    title, course_id = _parts(paging, 2)
+    return title, _id(course_id)
 
 
 async def _chunks(file: UploadFile) -> AsyncIterator[bytes]:

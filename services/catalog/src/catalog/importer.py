@@ -13,15 +13,15 @@ from typing import Any
 from uuid import UUID
 
 import anyio
-from lyceum.catalog.v1.events_pb2 import PackageImported, PackageItem
-from lyceum_kit.ids import NewId
-from lyceum_kit.ledger import Ledger
 
 from catalog import handlers, store
 from catalog.errors import PackageTooLarge, refused
 from catalog.packages.inspection import File
 from catalog.packages.refusal import Refusal
 from catalog.storage import ContentStore
+from lyceum.catalog.v1.events_pb2 import PackageImported, PackageItem
+from lyceum_kit.ids import NewId
+from lyceum_kit.ledger import Ledger
 
 
 @dataclass(frozen=True)

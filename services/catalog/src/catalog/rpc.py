@@ -1,9 +1,12 @@
-"""CatalogService: published courses and paths of the caller's tenant, for the other services and for reports."""
+"""CatalogService: published courses and paths of the caller's tenant, for other services and reports."""
 
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import grpc.aio
+
+from catalog import store
 from lyceum.catalog.v1 import catalog_service_pb2 as pb
 from lyceum.catalog.v1.catalog_service_pb2_grpc import (
     CatalogServiceServicer,
@@ -13,8 +16,6 @@ from lyceum_kit.errors import Invalid, NotFound
 from lyceum_kit.ledger import Ledger
 from lyceum_kit.rpc import RpcService, caller
 
-from catalog import store
-
 PAGE = 200
 
 
@@ -22,7 +23,7 @@ class Servicer(CatalogServiceServicer):
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    async def GetCourse(self, request: pb.GetCourseRequest, context: Any) -> pb.Course:  # noqa: ARG002
+    async def GetCourse(self, request: pb.GetCourseRequest, context: Any) -> pb.Course:
         """A version of a course (0: the newest)."""
         tenant, version = caller().tenant, _version(request.course_version)
         async with self._ledger.read(tenant) as conn:
@@ -34,11 +35,11 @@ class Servicer(CatalogServiceServicer):
     async def ListCourses(
         self,
         request: pb.ListCoursesRequest,
-        context: Any,  # noqa: ARG002
+        context: Any,
     ) -> AsyncIterator[pb.ListCoursesResponse]:
         """The newest versions by title, a transaction a page: a slow reader holds nothing."""
         tenant, search = caller().tenant, _text(request.search)
-        after: tuple[str, ...] = ()
+        after: tuple[str, UUID] | None = None
         while True:
             async with self._ledger.read(tenant) as conn:
                 rows = await store.published_courses(conn, tenant, search=search, after=after, limit=PAGE)
@@ -47,9 +48,9 @@ class Servicer(CatalogServiceServicer):
                 yield pb.ListCoursesResponse(courses=courses)
             if len(rows) < PAGE:
                 return
-            after = (rows[-1].published.title.lower(), rows[-1].published.course_id)
+            after = (rows[-1].published.title, UUID(rows[-1].published.course_id))
 
-    async def GetPath(self, request: pb.GetPathRequest, context: Any) -> pb.Path:  # noqa: ARG002
+    async def GetPath(self, request: pb.GetPathRequest, context: Any) -> pb.Path:
         """A version of a learning path (0: the newest)."""
         tenant, version = caller().tenant, _version(request.path_version)
         async with self._ledger.read(tenant) as conn:

@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from lyceum.catalog.v1.events_pb2 import CoursePublished, PackageImported, PathPublished
-from sqlalchemy import and_, func, or_, select, tuple_, update
+from sqlalchemy import and_, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from catalog.tables import course_versions, courses, packages, path_versions, paths
+from lyceum.catalog.v1.events_pb2 import CoursePublished, PackageImported, PathPublished
 
 
 @dataclass(frozen=True)
@@ -131,10 +131,15 @@ async def published_course(
 
 
 async def published_courses(
-    conn: AsyncConnection, tenant: UUID, *, search: str = "", after: Sequence[str] = (), limit: int = 200
+    conn: AsyncConnection,
+    tenant: UUID,
+    *,
+    search: str = "",
+    after: tuple[str, UUID] | None = None,
+    limit: int = 200,
 ) -> list[PublishedCourse]:
-    """The newest versions by title. `after` is (lower title, course id) of the last one seen."""
-    key = (func.lower(courses.c.title), courses.c.course_id)
+    """The newest versions by title. `after` is (title, course id) of the last one seen."""
+    key = (courses.c.title, courses.c.course_id)
     query = (
         select(course_versions.c.published, courses.c.deprecated, courses.c.version)
         .join(
@@ -153,7 +158,7 @@ async def published_courses(
         pattern = "%" + word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
         query = query.where(or_(courses.c.title.ilike(pattern), courses.c.summary.ilike(pattern)))
     if after:
-        query = query.where(tuple_(*key) > tuple_(after[0], UUID(after[1])))
+        query = query.where(tuple_(*key) > tuple_(*after))
     rows = (await conn.execute(query)).all()
     return [PublishedCourse(CoursePublished.FromString(row[0]), row[1], row[2]) for row in rows]
 
@@ -214,7 +219,7 @@ async def path(
 
 
 async def newest_paths(
-    conn: AsyncConnection, tenant: UUID, *, after: Sequence[str] = (), limit: int = 200
+    conn: AsyncConnection, tenant: UUID, *, after: str = "", limit: int = 200
 ) -> list[PathPublished]:
     """The newest versions by slug."""
     query = (
@@ -232,7 +237,7 @@ async def newest_paths(
         .limit(limit)
     )
     if after:
-        query = query.where(paths.c.slug > after[0])
+        query = query.where(paths.c.slug > after)
     return [PathPublished.FromString(row) for row in await conn.scalars(query)]
 
 
@@ -275,7 +280,7 @@ async def package_by_content(conn: AsyncConnection, tenant: UUID, sha256: str) -
 
 
 async def all_packages(
-    conn: AsyncConnection, tenant: UUID, *, after: Sequence[str] = (), limit: int = 200
+    conn: AsyncConnection, tenant: UUID, *, after: UUID | None = None, limit: int = 200
 ) -> list[PackageImported]:
     query = (
         select(packages.c.imported)
@@ -284,5 +289,5 @@ async def all_packages(
         .limit(limit)
     )
     if after:
-        query = query.where(packages.c.package_id > UUID(after[0]))
+        query = query.where(packages.c.package_id > after)
     return [PackageImported.FromString(row) for row in await conn.scalars(query)]

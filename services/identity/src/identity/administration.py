@@ -6,10 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from lyceum.identity.v1 import events_pb2 as pb
-from lyceum_kit.errors import NotFound
-from lyceum_kit.ledger import Ledger, Tx
-
 from identity import hris, sign_in, store, webhook_store
 from identity.errors import SlugTaken, SnapshotDecided
 from identity.handlers import Differences, apply_listing, apply_missing, grant_roles, hear
@@ -19,6 +15,9 @@ from identity.signatures import new_secret
 from identity.store import SnapshotRow
 from identity.vault import Vault
 from identity.webhook_store import Endpoint
+from lyceum.identity.v1 import events_pb2 as pb
+from lyceum_kit.errors import NotFound
+from lyceum_kit.ledger import Ledger, Tx
 
 LOCAL = "local"  # the source of people whom no HR system brought
 CHUNK = 500
@@ -81,9 +80,7 @@ async def create_endpoint(
     return endpoint_id, secret
 
 
-async def rotate_secret(
-    tx: Tx, vault: Vault, endpoint_id: UUID, overlap: timedelta
-) -> tuple[str, datetime]:
+async def rotate_secret(tx: Tx, vault: Vault, endpoint_id: UUID, overlap: timedelta) -> tuple[str, datetime]:
     """A new secret, and until when the previous one is still good."""
     endpoint = await webhook_store.endpoint(tx.conn, tx.tenant, endpoint_id, tx.now)
     if endpoint is None:
@@ -196,9 +193,7 @@ async def _apply(
     return found
 
 
-async def apply_held(
-    ledger: Ledger, tenant: UUID, snapshot_id: UUID, *, time_zone: str, actor: str
-) -> Taken:
+async def apply_held(ledger: Ledger, tenant: UUID, snapshot_id: UUID, *, time_zone: str, actor: str) -> Taken:
     """A person looked at a held snapshot and says it is right."""
     row = await ledger.run(tenant, _begin_applying, snapshot_id)
     snapshot = Snapshot(

@@ -1,7 +1,8 @@
 """Identity's settings."""
 
+from pydantic import Field, SecretStr
+
 from lyceum_kit.settings import KitSettings
-from pydantic import Field, Json, SecretStr
 
 
 class Settings(KitSettings):
@@ -9,9 +10,9 @@ class Settings(KitSettings):
         SecretStr(""),
         description="32 random bytes, base64: encrypts webhook secrets, HRIS keys and signing keys at rest.",
     )
-    identity_service_clients: Json[dict[str, str]] = Field(
+    identity_service_clients: dict[str, str] = Field(
         default_factory=dict[str, str],
-        description='Services and the operator: {"enrollment": "<SHA-256 of its secret, hex>", …, "operator": …}.',
+        description='{"<service>": "<SHA-256 of its secret, hex>", …}; "operator" is one.',
     )
     identity_deactivation_share: float = Field(
         0.10,
@@ -23,7 +24,9 @@ class Settings(KitSettings):
         5, ge=1, description="… and at least so many: in a small company one leaver is a large share."
     )
     identity_session_hours: int = Field(12, ge=1, description="How long a browser stays signed in.")
-    identity_link_hours: int = Field(72, ge=1, description="How long an administrator's one-time link is good.")
+    identity_link_hours: int = Field(
+        72, ge=1, description="How long an administrator's one-time link is good."
+    )
     identity_signing_key_overlap_hours: int = Field(
         24, ge=1, description="How long a retired signing key stays in the JWKS."
     )

@@ -1,12 +1,27 @@
-"""Every SQL statement of identity about people, org units and snapshots. (Sign-in has its own: sign_in_store.)"""
+"""Every SQL statement about people, org units and snapshots. (Others: sign_in_store, webhook_store.)"""
 
+import zlib
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Text, Uuid, and_, any_, bindparam, func, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Text,
+    Uuid,
+    and_,
+    any_,
+    bindparam,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -52,8 +67,15 @@ class PersonRow:
 _COLUMNS = [people.c[f.name] for f in fields(PersonRow)]
 
 
-def _person(row: Row[Any]) -> PersonRow:
-    return PersonRow(**{**row._mapping, "record": record_from_json(row.record)})  # pyright: ignore[reportArgumentType]
+def row_dict(row: Row[*tuple[Any, ...]]) -> dict[str, Any]:
+    # Public by its documentation; the underscore keeps it apart from column names.
+    return dict(row._mapping)  # pyright: ignore[reportPrivateUsage]
+
+
+def _person(row: Row[*tuple[Any, ...]]) -> PersonRow:
+    values = row_dict(row)
+    values["record"] = record_from_json(values["record"])
+    return PersonRow(**values)
 
 
 # ---- people, for writing
@@ -69,8 +91,8 @@ async def add_people(
 ) -> None:
     """A row for each external id HR has spoken of; those that have one keep it."""
     if new:
-        blank = dict.fromkeys((c.name for c in _COLUMNS), "")
-        rows = [
+        blank: dict[str, Any] = dict.fromkeys((c.name for c in _COLUMNS), "")
+        rows: list[dict[str, Any]] = [
             {
                 **blank,
                 "tenant": tenant,
@@ -89,13 +111,6 @@ async def add_people(
             for external_id, person_id in sorted(new.items())
         ]
         await conn.execute(insert(people).on_conflict_do_nothing(), rows)
-
-
-async def known(conn: AsyncConnection, tenant: UUID, source: str, external_ids: Collection[str]) -> set[str]:
-    query = select(people.c.external_id).where(
-        people.c.tenant == tenant, people.c.source == source, _any_text(people.c.external_id, external_ids)
-    )
-    return set((await conn.execute(query)).scalars())
 
 
 async def lock_by_external_id(
@@ -137,6 +152,33 @@ async def lock_reports_waiting_for(
     return [_person(row) for row in await conn.execute(query)]
 
 
+_MEETINGS = 64
+_MEET = text(
+    "SELECT CASE WHEN exclusive THEN pg_advisory_xact_lock(:place, n) ELSE pg_advisory_xact_lock_shared(:place, n) END"
+    " FROM unnest(CAST(:numbers AS int[]), CAST(:exclusives AS bool[])) AS m(n, exclusive)"
+)
+
+
+async def meet(
+    conn: AsyncConnection, tenant: UUID, source: str, *, arriving: Collection[str], awaited: Collection[str]
+) -> None:
+    """Make a manager and a report who arrive at the same time wait for each other.
+
+    Else neither would see the other: both are not committed yet. Locks are by a hash of the manager's external id,
+    and taken in order.
+    """
+
+    def numbers(external_ids: Collection[str]) -> set[int]:
+        return {zlib.crc32(external_id.encode()) % _MEETINGS for external_id in external_ids}
+
+    exclusive, shared = numbers(arriving), numbers(awaited)
+    if exclusive | shared:
+        ordered = sorted(exclusive | shared)
+        place = zlib.crc32(f"{tenant}/{source}".encode()) - 2**31
+        flags = [n in exclusive for n in ordered]
+        await conn.execute(_MEET, {"place": place, "numbers": ordered, "exclusives": flags})
+
+
 async def published_ids(
     conn: AsyncConnection, tenant: UUID, source: str, external_ids: Collection[str]
 ) -> dict[str, UUID]:
@@ -152,7 +194,9 @@ async def published_ids(
     return {row.external_id: row.person_id for row in await conn.execute(query)}
 
 
-_SAVED = [f.name for f in fields(PersonRow) if f.name not in ("person_id", "source", "external_id", "received_at")]
+_SAVED = [
+    f.name for f in fields(PersonRow) if f.name not in ("person_id", "source", "external_id", "received_at")
+]
 _SAVE = (
     update(people)
     .where(people.c.tenant == bindparam("of_tenant"), people.c.person_id == bindparam("of_person"))
@@ -238,9 +282,7 @@ async def list_people(
     if manager_id:
         query = query.where(people.c.manager_id == manager_id)
     if visible_to:
-        query = query.where(
-            or_(people.c.manager_id == visible_to, people.c.person_id == UUID(visible_to))
-        )
+        query = query.where(or_(people.c.manager_id == visible_to, people.c.person_id == UUID(visible_to)))
     if after:
         query = query.where(people.c.person_id > after)
     return [_person(row) for row in await conn.execute(query.order_by(people.c.person_id).limit(limit))]
@@ -329,7 +371,7 @@ async def list_units(conn: AsyncConnection, tenant: UUID) -> list[dict[str, Any]
         .group_by(org_units.c.org_unit_id, org_units.c.code, org_units.c.mapped)
         .order_by(org_units.c.code)
     )
-    return [dict(row._mapping) for row in await conn.execute(query)]
+    return [row_dict(row) for row in await conn.execute(query)]
 
 
 # ---- snapshots that wait for a person
@@ -361,23 +403,28 @@ async def snapshot(
 ) -> SnapshotRow | None:
     query = select(*_SNAPSHOT).where(snapshots.c.tenant == tenant, snapshots.c.snapshot_id == snapshot_id)
     row = (await conn.execute(query.with_for_update() if lock else query)).one_or_none()
-    return SnapshotRow(**row._mapping) if row else None  # pyright: ignore[reportArgumentType]
+    return SnapshotRow(**row_dict(row)) if row else None
 
 
 async def decide_snapshot(conn: AsyncConnection, tenant: UUID, snapshot_id: UUID, state: str) -> None:
     """The people listed in it are forgotten: they were only kept to decide on."""
     where = (snapshots.c.tenant == tenant, snapshots.c.snapshot_id == snapshot_id)
-    values: dict[str, Any] = {"state": state} if state.startswith("applying") else {"state": state, "people": []}
+    values: dict[str, Any] = (
+        {"state": state} if state.startswith("applying") else {"state": state, "people": []}
+    )
     await conn.execute(update(snapshots).where(*where).values(**values))
 
 
 async def open_snapshots(conn: AsyncConnection, tenant: UUID) -> list[dict[str, Any]]:
     query = (
         select(*(c for c in _SNAPSHOT if c.name != "people"))
-        .where(snapshots.c.tenant == tenant, or_(snapshots.c.state.like("held%"), snapshots.c.state.like("applying%")))
+        .where(
+            snapshots.c.tenant == tenant,
+            or_(snapshots.c.state.like("held%"), snapshots.c.state.like("applying%")),
+        )
         .order_by(snapshots.c.received_at)
     )
-    return [dict(row._mapping) for row in await conn.execute(query)]
+    return [row_dict(row) for row in await conn.execute(query)]
 
 
 # ---- arrays

@@ -50,9 +50,7 @@ async def endpoint(conn: AsyncConnection, tenant: UUID, endpoint_id: UUID, now: 
     """With the secrets that are valid now, the newest first."""
     e, s = webhook_endpoints.c, webhook_secrets.c
     row = (
-        await conn.execute(
-            select(webhook_endpoints).where(e.tenant == tenant, e.endpoint_id == endpoint_id)
-        )
+        await conn.execute(select(webhook_endpoints).where(e.tenant == tenant, e.endpoint_id == endpoint_id))
     ).one_or_none()
     if row is None:
         return None

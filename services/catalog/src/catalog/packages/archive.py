@@ -10,6 +10,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import BinaryIO
 
 from catalog.packages.names import check_names
@@ -80,7 +81,9 @@ def open_archive(file: BinaryIO, limits: Limits) -> Archive:
     entries, directory_at = _read_directory(file, length, limits)
     check_names([entry.name for entry in entries])
     for entry in entries:
-        _check_entry(entry, directory_at, limits)
+        _check_entry(entry, directory_at)
+    # By the directory alone first, since overlapping entries disagree with their local headers as well.
+    _check_overlap(entries, [entry.offset + _LOCAL.size + len(entry.raw_name) for entry in entries])
     starts = [_check_local(file, entry, directory_at) for entry in entries]
     _check_overlap(entries, starts)
     unpacked = sum(entry.size for entry in entries)
@@ -338,7 +341,7 @@ def _extra_fields(extra: bytes) -> Iterator[tuple[int, bytes]]:
         at += 4 + length
 
 
-def _check_entry(entry: Entry, directory_at: int, limits: Limits) -> None:
+def _check_entry(entry: Entry, directory_at: int) -> None:
     if entry.flags & _ENCRYPTED or entry.method == 99:
         raise entry.refuse("zip-encrypted", "is encrypted")
     kind = stat.S_IFMT(entry.mode)
@@ -415,6 +418,6 @@ def _lossy(raw: bytes) -> str:
 
 def _check_overlap(entries: Sequence[Entry], starts: Sequence[int]) -> None:
     spans = sorted(zip(entries, starts, strict=True), key=lambda pair: pair[0].offset)
-    for (first, start), (second, _) in zip(spans, spans[1:], strict=False):
+    for (first, start), (second, _) in pairwise(spans):
         if start + first.compressed > second.offset:
             raise second.refuse("zip-overlap", f"shares bytes with the entry {quoted(first.name)}")

@@ -35,7 +35,7 @@ class Node:
         return (child for child in self.children if child.name == name)
 
     def walk(self) -> Iterator["Node"]:
-        stack = [self]
+        stack: list[Node] = [self]
         while stack:
             node = stack.pop()
             yield node
@@ -63,7 +63,7 @@ def read_xml(data: bytes, what: str) -> Node:
         raise Refusal(
             "manifest-not-xml", f"{what} is not well-formed XML: {error.msg}.", entry=what
         ) from None
-    if root.getroottree().docinfo.doctype:
+    if root.getroottree().docinfo.internalDTD:
         raise _doctype(what)
     return _node(root, what, 0)
 
@@ -101,7 +101,7 @@ def _node(element: "etree._Element", what: str, depth: int) -> Node:  # pyright:
         attributes={_attribute(str(key)): str(value) for key, value in element.attrib.items()},
         text=(element.text or "").strip(),
         namespaces=frozenset(str(uri) for uri in element.nsmap.values()),
-        children=tuple(_node(child, what, depth + 1) for child in element if isinstance(child.tag, str)),
+        children=tuple(_node(child, what, depth + 1) for child in element),
     )
 
 

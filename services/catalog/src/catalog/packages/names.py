@@ -66,9 +66,9 @@ def check_names(names: Sequence[str]) -> None:
     folders: dict[str, str] = {}
     for name in names:
         key = unicodedata.normalize("NFC", name.removesuffix("/")).casefold()
-        other = seen.setdefault(key, name)
-        if other is not name:
-            raise _twin(name, other)
+        if key in seen:
+            raise _twin(name, seen[key])
+        seen[key] = name
         parts = key.split("/")
         folders.update(("/".join(parts[:depth]), name) for depth in range(1, len(parts)))
     for key, name in seen.items():
