@@ -109,7 +109,7 @@ export const today = () => api.get<Today>("/api/enrollment/today");
 export const myPaths = () => all<MyPath>("/api/enrollment/paths/mine");
 export const team = () => all<TeamRow>("/api/enrollment/team");
 export const enrollments = (filter: { person_id?: string; course_id?: string; state?: string }) =>
-  all<Enrollment>(`/api/enrollment/enrollments${query(filter)}`);
+  all<Enrollment>(`/api/enrollment/enrollments${query({ ...filter, limit: 200 })}`);
 export const enrollment = (id: string) => api.get<EnrollmentDetail>(`/api/enrollment/enrollments/${id}`);
 export const enrol = (person_id: string, course_id: string, due_date?: string) =>
   api.post<Enrollment>("/api/enrollment/enrollments", {

@@ -2,7 +2,7 @@
 import { ActionIcon, Button, NativeSelect, TextInput } from "@mantine/core";
 import type { Condition } from "../api/enrollment";
 import { Icon } from "../parts/Icon";
-import { ATTRIBUTES, type Leaf, newLeaf, operatorsOf } from "./vocabulary";
+import { ATTRIBUTES, type Leaf, newLeaf, operatorsOf, takesMany } from "./vocabulary";
 
 type Change = (next: Condition) => void;
 
@@ -95,9 +95,9 @@ export function ConditionEditor({
 }
 
 function LeafEditor({ of, change, remove }: { of: Leaf; change: Change; remove?: () => void }) {
-  const many = of.operator === "one_of";
+  const many = takesMany(of.operator);
   const text = Array.isArray(of.value) ? of.value.join(", ") : of.value;
-  const parse = (typed: string, operator: string) => (operator === "one_of" ? typed.split(/,\s*/) : typed);
+  const parse = (typed: string, operator: string) => (takesMany(operator) ? typed.split(/,\s*/) : typed);
   return (
     <div className="leaf">
       <NativeSelect

@@ -12,7 +12,7 @@ import { count, moment, plural, points, share } from "../words";
 
 const CHARTS = [
   { metric: "compliance", by: "department", title: "Compliance by department", percent: true },
-  { metric: "completion", by: "course", title: "Completion by course", percent: true },
+  { metric: "completion_rate", by: "course", title: "Completion by course", percent: true },
   { metric: "pass_rate", by: "course", title: "Pass rate by course", percent: true },
   { metric: "average_score", by: "course", title: "Average score by course", percent: false },
 ] as const;
@@ -20,9 +20,10 @@ const CHARTS = [
 export function Dashboards() {
   const { department, course } = useSearch({ from: "/in/shell/admin/dashboards" });
   const navigate = useNavigate({ from: "/admin/dashboards" });
+  const scope = { department, course_id: course };
   const overview = useQuery({
     queryKey: ["analytics", "overview", department, course],
-    queryFn: () => analytics.overview({ department, course_id: course }),
+    queryFn: () => analytics.overview(scope),
   });
   const units = useQuery({ queryKey: ["org-units"], queryFn: orgUnits, retry: false }).data ?? [];
   const courses = useQuery(coursesQuery()).data ?? [];
@@ -62,13 +63,13 @@ export function Dashboards() {
       </Ask>
       <div className="grid two">
         {CHARTS.map((chart) => (
-          <MetricCard key={chart.metric} {...chart} />
+          <MetricCard key={chart.metric} chart={chart} scope={scope} />
         ))}
         <DropOffCard
           course={course ?? courses[0]?.course_id}
           title={courses.find((c) => c.course_id === (course ?? courses[0]?.course_id))?.title}
         />
-        <TrendCard />
+        <TrendCard scope={scope} />
       </div>
     </Page>
   );
@@ -97,10 +98,11 @@ function Tiles({ of }: { of: analytics.Overview }) {
   );
 }
 
-function MetricCard({ metric, by, title, percent }: (typeof CHARTS)[number]) {
+function MetricCard({ chart, scope }: { chart: (typeof CHARTS)[number]; scope: analytics.Scope }) {
+  const { metric, by, title, percent } = chart;
   const asked = useQuery({
-    queryKey: ["analytics", metric, by],
-    queryFn: () => analytics.metric(metric, by),
+    queryKey: ["analytics", metric, by, scope],
+    queryFn: () => analytics.metric(metric, by, scope),
   });
   const say = (value: number | null) => (percent ? share(value) : value == null ? "–" : `${points(value)} %`);
   return (
@@ -121,7 +123,11 @@ function MetricCard({ metric, by, title, percent }: (typeof CHARTS)[number]) {
             sentence={sentence}
             definition={found.definition}
             csv={() =>
-              download(`${analytics.metricPath(metric, by)}&format=csv`, `${metric}-by-${by}.csv`, "text/csv")
+              download(
+                `${analytics.metricPath(metric, by, scope)}&format=csv`,
+                `${metric}-by-${by}.csv`,
+                "text/csv",
+              )
             }
             table={{
               head: [by === "course" ? "Course" : "Department", percent ? "Share" : "Score", "Counted", "Of"],
@@ -200,8 +206,11 @@ function DropOffCard({ course, title }: { course?: string; title?: string }) {
   );
 }
 
-function TrendCard() {
-  const asked = useQuery({ queryKey: ["analytics", "trend"], queryFn: () => analytics.trend(90) });
+function TrendCard({ scope }: { scope: analytics.Scope }) {
+  const asked = useQuery({
+    queryKey: ["analytics", "trend", scope],
+    queryFn: () => analytics.trend(90, scope),
+  });
   return (
     <Ask of={asked}>
       {(days) => {
