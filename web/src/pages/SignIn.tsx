@@ -1,4 +1,5 @@
 import { Button, TextInput } from "@mantine/core";
+import { useDebouncedValue } from "@mantine/hooks";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useSearch } from "@tanstack/react-router";
 import { useState } from "react";
@@ -28,7 +29,7 @@ export function SignIn() {
   const back = useSearch({ from: "/sign-in" }).return;
   const client = useQueryClient();
   const [typed, setTyped] = useState("");
-  const list = useQuery({ queryKey: ["personas"], queryFn: personas });
+  const list = useQuery({ queryKey: ["personas"], queryFn: () => personas() });
   const enter = useMutation({
     mutationFn: (persona: Persona) => signIn(persona.person_id),
     onSuccess: async () => {
@@ -39,11 +40,20 @@ export function SignIn() {
   });
   const absent = list.error instanceof Problem && [401, 403, 404].includes(list.error.status);
   const sought = typed.trim().toLowerCase();
-  const found = (list.data ?? []).filter((p) =>
-    [p.display_name, p.department, p.job_title, p.tenant_slug, p.note ?? ""].some((text) =>
+  const [asked] = useDebouncedValue(sought, 250);
+  // The first answer holds 200 people at most: the server knows the others.
+  const more = useQuery({
+    queryKey: ["personas", asked],
+    queryFn: () => personas(asked),
+    enabled: asked !== "" && (list.data?.length ?? 0) >= 200,
+  });
+  const near = (list.data ?? []).filter((p) =>
+    [p.display_name, p.department, p.job_title, p.tenant_slug, p.note].some((text) =>
       text?.toLowerCase().includes(sought),
     ),
   );
+  const far = sought ? (more.data ?? []).filter((p) => !near.some((n) => n.person_id === p.person_id)) : [];
+  const found = [...near, ...far];
 
   return (
     <div className="door">
