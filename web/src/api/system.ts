@@ -39,6 +39,7 @@ export interface FeedReport {
   relay: { outbox: number; oldest_age_s: number; active: boolean; error?: string };
   feeds: FeedHead[];
   consumers: Progress[];
+  consumer_error?: string;
   parked: ParkedEvent[];
   timers: { pending: number; late: number; failed: number };
 }

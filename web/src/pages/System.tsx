@@ -93,6 +93,7 @@ function ServiceCard({
         )}
       </div>
       {ready?.note && <p className="small">{ready.note}</p>}
+      {report?.consumer_error && <p className="small">Reading: {report.consumer_error}</p>}
       {report && (
         <dl
           className="small soft"
