@@ -12,9 +12,16 @@ from typing import NamedTuple
 import asyncpg
 import pytest
 
+from lyceum_kit import logs
 from lyceum_kit.migrations import upgrade_async
+from lyceum_kit.settings import KitSettings
 from lyceum_local import kafka, postgres
-from lyceum_local.paths import SERVICES, cache_folder
+from lyceum_local.paths import CONTRACTED, SERVICES, cache_folder
+
+
+def pytest_configure() -> None:
+    # structlog's own default draws tracebacks with every local: ten seconds for one of the HTTP stack.
+    logs.configure(KitSettings(log_format="console"))
 
 
 class Database(NamedTuple):
@@ -70,7 +77,7 @@ async def database(postgres_url: str) -> AsyncIterator[Callable[[str], Awaitable
 def kafka_broker() -> Iterator[kafka.Throwaway]:
     """A real Apache Kafka with a user for each service and its ACLs."""
     folder = Path(tempfile.mkdtemp(prefix="lyceum-kafka-"))
-    users = {user: secrets.token_urlsafe(12) for user in (*SERVICES, "admin", "controller")}
+    users = {user: secrets.token_urlsafe(12) for user in (*CONTRACTED, "admin", "controller")}
     broker = kafka.Throwaway(folder, cache_folder(), free_port(), free_port(), users)
     try:
         yield broker

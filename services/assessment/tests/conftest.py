@@ -10,6 +10,7 @@ from uuid import UUID
 
 import httpx
 import pytest
+
 from assessment.app import build
 from assessment.errors import UnknownEnrollment
 from assessment.peers import Named, Standing
@@ -58,7 +59,12 @@ QUIZ: dict[str, Any] = {
             ],
         },
         {"question_id": "port", "type": "numeric", "text": "HTTPS speaks on port …", "value": 443},
-        {"question_id": "who", "type": "short_text", "text": "Whom do you tell?", "accepted": ["the service desk"]},
+        {
+            "question_id": "who",
+            "type": "short_text",
+            "text": "Whom do you tell?",
+            "accepted": ["the service desk"],
+        },
     ],
 }
 RIGHT: dict[str, Any] = {"phish": "b", "safe": ["a", "b"], "port": 443, "who": " The  Service DESK"}
@@ -116,10 +122,16 @@ class World:
     def headers(self, person: str, *roles: str, tenant: UUID = TENANT) -> dict[str, str]:
         return self.keys.headers(tenant=tenant, subject=person, roles=roles or ("learner",))
 
-    async def call(self, method: str, path: str, *, by: str = ADA, roles: tuple[str, ...] = (), **more: Any) -> Any:
-        return await self.http.request(method, f"/api/assessment{path}", headers=self.headers(by, *roles), **more)
+    async def call(
+        self, method: str, path: str, *, by: str = ADA, roles: tuple[str, ...] = (), **more: Any
+    ) -> Any:
+        return await self.http.request(
+            method, f"/api/assessment{path}", headers=self.headers(by, *roles), **more
+        )
 
-    async def publish(self, *modules: Module, certifying: bool = True, course: str = COURSE) -> CoursePublished:
+    async def publish(
+        self, *modules: Module, certifying: bool = True, course: str = COURSE
+    ) -> CoursePublished:
         event = CoursePublished(
             course_id=course,
             course_version=1,
@@ -149,7 +161,9 @@ class World:
         return await self.http.request(method, f"/__lms/{path}", headers=headers, **more)
 
     async def launch(self, module: str = "m-scorm", by: str = ADA, enrollment: str = "e-ada") -> str:
-        answer = await self.call("POST", "/launches", by=by, json={"enrollment_id": enrollment, "module_id": module})
+        answer = await self.call(
+            "POST", "/launches", by=by, json={"enrollment_id": enrollment, "module_id": module}
+        )
         assert answer.status_code == 201, answer.text
         return str(answer.json()["url"]).partition("#")[2]
 
@@ -159,7 +173,14 @@ class World:
         return answer.json()
 
     async def commit(
-        self, token: str, session: int, sequence: int, status: str = "incomplete", *, finish: bool = False, **more: Any
+        self,
+        token: str,
+        session: int,
+        sequence: int,
+        status: str = "incomplete",
+        *,
+        finish: bool = False,
+        **more: Any,
     ) -> Any:
         score = more.pop("score", None)
         core = {
@@ -220,13 +241,21 @@ def names() -> SimpleNamespace:
 
 
 @pytest.fixture
-async def world(database: Callable[[str], Awaitable[Any]]) -> AsyncIterator[World]:
+def origins() -> dict[str, str]:
+    """Settings of where browsers find things; a test with a real browser brings its own."""
+    return {"app_origin": ORIGIN}
+
+
+@pytest.fixture
+async def world(database: Callable[[str], Awaitable[Any]], origins: dict[str, str]) -> AsyncIterator[World]:
     urls = await database("assessment")
-    settings = Settings(
-        database_url=urls.app_url,
-        edition="local",
-        assessment_master_key=base64.b64encode(b"k" * 32).decode(),  # pyright: ignore[reportArgumentType]
-        app_origin=ORIGIN,
+    settings = Settings.model_validate(
+        {
+            "database_url": urls.app_url,
+            "edition": "local",
+            "assessment_master_key": base64.b64encode(b"k" * 32).decode(),
+            **origins,
+        }
     )
     keys, people, enrollments, clock = TestKeys(), FakePeople(), FakeEnrollments(), Clock()
     service = build(settings, clock=clock, verifier=keys.verifier, people=people, enrollments=enrollments)
@@ -234,7 +263,9 @@ async def world(database: Callable[[str], Awaitable[Any]]) -> AsyncIterator[Worl
     async with client(service) as http:
         world = World(service, keys, people, enrollments, clock, Delivery(service), http)
         await world.deliver(
-            TenantCreated(tenant_id=str(TENANT), slug="analytical-engines"), tenant=TENANT, stream=f"tenant/{TENANT}"
+            TenantCreated(tenant_id=str(TENANT), slug="analytical-engines"),
+            tenant=TENANT,
+            stream=f"tenant/{TENANT}",
         )
         yield world
     await service.ledger.close()

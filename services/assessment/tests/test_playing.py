@@ -3,12 +3,11 @@
 import asyncio
 from typing import Any
 
+from assessment import scorm_attempt
+from assessment.scorm_attempt import ScormAttempt
 from lyceum.assessment.v1.events_pb2 import ModuleCompleted, ProgressRecorded, SessionLaunched
 from lyceum.identity.v1.events_pb2 import UserDeactivated, UserReactivated
 from lyceum_kit.delivery import emitted
-
-from assessment import scorm_attempt
-from assessment.scorm_attempt import ScormAttempt
 
 
 async def test_a_module_is_opened_suspended_resumed_and_finished(world: Any, scorm: Any, names: Any) -> None:
@@ -34,7 +33,9 @@ async def test_a_module_is_opened_suspended_resumed_and_finished(world: Any, sco
 
     done = await world.commit(token, 2, 1, "passed", finish=True, score=90)
     assert done.json()["completed"] is True
-    completed = [e for e in await emitted(world.service.ledger, names.TENANT) if isinstance(e, ModuleCompleted)]
+    completed = [
+        e for e in await emitted(world.service.ledger, names.TENANT) if isinstance(e, ModuleCompleted)
+    ]
     assert [(e.outcome, e.score, e.assurance) for e in completed] == [("passed", 90, "self-reported")]
     record = (await world.call("GET", "/records")).json()["items"][0]
     assert (record["state"], record["score"], record["seconds"]) == ("passed", 90, 120)
@@ -50,7 +51,7 @@ async def test_the_row_is_the_fold_of_its_stream_and_no_event_shows_what_was_wri
         await world.commit(token, 1, n, suspend_data="my secret diary", time=f"00:00:0{n}")
     await world.open(token)
     await world.commit(token, 2, 1, "completed", finish=True, score=80)
-    events = await emitted(world.service.ledger, names.TENANT)
+    events: list[Any] = list(await emitted(world.service.ledger, names.TENANT))
     assert [type(e) for e in events] == [
         SessionLaunched, *[ProgressRecorded] * 4, SessionLaunched, ProgressRecorded, ModuleCompleted,
     ]  # fmt: skip
@@ -59,10 +60,16 @@ async def test_the_row_is_the_fold_of_its_stream_and_no_event_shows_what_was_wri
     for event in events:
         attempt = scorm_attempt.evolve(attempt, event)
     record = (await world.call("GET", "/records")).json()["items"][0]
-    assert (attempt.completed, attempt.score, attempt.total_seconds) == (True, record["score"], record["seconds"])
+    assert (attempt.completed, attempt.score, attempt.total_seconds) == (
+        True,
+        record["score"],
+        record["seconds"],
+    )
 
 
-async def test_a_replayed_number_is_acknowledged_and_changes_nothing(world: Any, scorm: Any, names: Any) -> None:
+async def test_a_replayed_number_is_acknowledged_and_changes_nothing(
+    world: Any, scorm: Any, names: Any
+) -> None:
     await world.publish(scorm)
     token = await world.launch()
     await world.open(token)
@@ -74,7 +81,9 @@ async def test_a_replayed_number_is_acknowledged_and_changes_nothing(world: Any,
     assert (await world.open(token))["cmi"]["suspend_data"] == "new"
 
 
-async def test_a_second_window_takes_over_when_it_opens_not_when_it_is_launched(world: Any, scorm: Any) -> None:
+async def test_a_second_window_takes_over_when_it_opens_not_when_it_is_launched(
+    world: Any, scorm: Any
+) -> None:
     await world.publish(scorm)
     first = await world.launch()
     await world.open(first)
@@ -167,7 +176,12 @@ async def test_a_page_that_goes_away_may_leave_out_unchanged_suspend_data(world:
     token = await world.launch()
     await world.open(token)
     await world.commit(token, 1, 1, suspend_data="long")
-    late = {"session": 1, "sequence": 2, "same_suspend_data": True, "cmi": {"core": {"lesson_location": "p9"}}}
+    late = {
+        "session": 1,
+        "sequence": 2,
+        "same_suspend_data": True,
+        "cmi": {"core": {"lesson_location": "p9"}},
+    }
     assert (await world.lms("POST", "commit", token, json=late)).status_code == 200
     cmi = (await world.open(token))["cmi"]
     assert (cmi["suspend_data"], cmi["core"]["lesson_location"]) == ("long", "p9")
@@ -188,13 +202,15 @@ async def test_a_reading_is_marked_read_once(world: Any, reading: Any, names: An
     body = {"enrollment_id": "e-ada", "module_id": "m-read"}
     answers = await asyncio.gather(*(world.call("POST", "/readings", json=body) for _ in range(3)))
     assert {a.status_code for a in answers} == {201}
-    events = await emitted(world.service.ledger, names.TENANT)
+    events: list[Any] = list(await emitted(world.service.ledger, names.TENANT))
     assert [(type(e), e.assurance) for e in events] == [(ModuleCompleted, "self-reported")]
     wrong = await world.call("POST", "/launches", json=body)
     assert wrong.json()["type"] == "urn:lyceum:problem:wrong-kind"
 
 
-async def test_the_wrapper_page_may_run_our_script_only_and_only_inside_the_app(world: Any, names: Any) -> None:
+async def test_the_wrapper_page_may_run_our_script_only_and_only_inside_the_app(
+    world: Any, names: Any
+) -> None:
     page = await world.lms("GET", "run", "")
     policy = page.headers["content-security-policy"]
     assert "script-src 'self'" in policy

@@ -8,15 +8,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from sqlalchemy import text
+
 from catalog.app import build
+from catalog.packages.inspection import inspect
+from catalog.packages.refusal import Refusal
 from catalog.settings import Settings
 from lyceum_kit.service import Service
 from lyceum_kit.testing import TestKeys, client
-from sqlalchemy import text
 
 TENANT = UUID("01990000-0000-7000-8000-000000000001")
 OTHER = UUID("01990000-0000-7000-8000-000000000002")
@@ -132,13 +135,30 @@ def good() -> dict[str, bytes]:
     return dict(GOOD)
 
 
+@pytest.fixture
+def inspected(tmp_path: Path) -> Callable[[bytes], str]:
+    """The cause for which an upload is refused, straight from the inspection; empty when it is not."""
+
+    def inspect_bytes(body: bytes) -> str:
+        folder = tmp_path / uuid4().hex
+        folder.mkdir()
+        try:
+            inspect(io.BytesIO(body), folder)
+        except Refusal as refusal:
+            return refusal.code
+        return ""
+
+    return inspect_bytes
+
+
 @pytest.fixture(scope="session")
-def samples() -> Path:
+def samples() -> dict[str, bytes]:
     """Packages made by others, which lie beside the checkout where the project is developed; not in a clone."""
     for parent in Path(__file__).resolve().parents:
         for folder in (parent / "shared" / "content", parent.parent / "shared" / "content"):
             if folder.is_dir():
-                return folder
+                found = sorted(p for p in folder.glob("*/*") if p.suffix in (".zip", ".xml"))
+                return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
     pytest.skip("the sample packages of others are not part of the repository")
 
 
@@ -174,9 +194,7 @@ class Catalog:
 
 
 @pytest.fixture
-async def catalog(
-    database: Callable[[str], Awaitable[Any]], tmp_path: Path
-) -> AsyncIterator[Catalog]:
+async def catalog(database: Callable[[str], Awaitable[Any]], tmp_path: Path) -> AsyncIterator[Catalog]:
     made = await database("catalog")
     keys = TestKeys()
     uploads = tmp_path / "uploads"

@@ -1,18 +1,26 @@
 """The routes, over a real database."""
 
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
+
 from lyceum.catalog.v1.events_pb2 import CourseDeprecated, CoursePublished, PathPublished
 from lyceum_kit.delivery import emitted
 from lyceum_kit.testing import client
 
+TENANT = UUID("01990000-0000-7000-8000-000000000001")
 READING = {"title": "Read this", "kind": "reading", "text": "# Hello"}
 
 
 def course(slug: str = "secure-coding", **more: Any) -> dict[str, Any]:
-    return {"title": slug.replace("-", " ").title(), "slug": slug, "summary": "s", "modules": [READING], **more}
+    return {
+        "title": slug.replace("-", " ").title(),
+        "slug": slug,
+        "summary": "s",
+        "modules": [READING],
+        **more,
+    }
 
 
 async def published(catalog: Any, slug: str, **more: Any) -> str:
@@ -51,14 +59,8 @@ async def test_publishing_twice_makes_one_version_and_a_changed_draft_the_next(c
         newest = (await http.get(f"/api/catalog/courses/{course_id}")).json()
     assert (first["title"], newest["title"]) == ("Secure Coding", "Safer coding")
     assert first["modules"][0]["module_id"] == newest["modules"][0]["module_id"]
-    events = await emitted(catalog.service.ledger, catalog_tenant(), f"course/{course_id}")
+    events = await emitted(catalog.service.ledger, TENANT, f"course/{course_id}")
     assert [event.course_version for event in events if isinstance(event, CoursePublished)] == [1, 2]
-
-
-def catalog_tenant() -> Any:
-    from uuid import UUID
-
-    return UUID("01990000-0000-7000-8000-000000000001")
 
 
 async def test_a_slug_belongs_to_one_course_and_the_answer_names_it(catalog: Any) -> None:
@@ -78,13 +80,13 @@ async def test_a_deprecated_course_stays_readable_and_gets_no_new_version(catalo
             assert answer.status_code == 204
         assert (await http.get(f"/api/catalog/courses/{course_id}")).json()["deprecated"] is True
         assert (await http.post(f"/api/catalog/courses/{course_id}/publish")).status_code == 409
-    events = await emitted(catalog.service.ledger, catalog_tenant(), f"course/{course_id}")
+    events = await emitted(catalog.service.ledger, TENANT, f"course/{course_id}")
     assert sum(isinstance(event, CourseDeprecated) for event in events) == 1
 
 
 async def test_a_path_keeps_its_prerequisites_and_refuses_a_cycle(catalog: Any) -> None:
     first, second = await published(catalog, "first"), await published(catalog, "second")
-    body = {
+    body: dict[str, Any] = {
         "title": "Both", "slug": "both",
         "items": [{"course_id": first}, {"course_id": second, "prerequisite_course_ids": [first]}],
     }  # fmt: skip
@@ -103,7 +105,7 @@ async def test_a_path_keeps_its_prerequisites_and_refuses_a_cycle(catalog: Any) 
     assert cycle.status_code == 422
     assert cycle.json()["type"] == "urn:lyceum:problem:prerequisite-cycle"
     assert unknown.json()["type"] == "urn:lyceum:problem:path-invalid"
-    events = await emitted(catalog.service.ledger, catalog_tenant(), f"path/{path_id}")
+    events = await emitted(catalog.service.ledger, TENANT, f"path/{path_id}")
     assert [type(event) for event in events] == [PathPublished]
 
 

@@ -12,13 +12,14 @@ from uuid import UUID
 import httpx
 import pytest
 from google.protobuf.message import Message
+from sqlalchemy import text
+
 from identity.app import build
 from identity.settings import Settings
 from identity.signatures import sign_standard
 from lyceum_kit.service import Service
 from lyceum_kit.testing import client
 from lyceum_kit.timers import Timers
-from sqlalchemy import text
 
 OPERATOR_SECRET = "operator-secret"
 ORIGIN = "http://127.0.0.1:8080"

@@ -7,6 +7,7 @@ import pytest
 from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
+
 from identity.person import (
     ChangeProfile,
     Described,
@@ -68,8 +69,9 @@ def test_hire_in_the_future_waits_for_the_start_of_its_day_in_the_persons_time_z
     found = outlook(record, NOON)
     assert decide(Person(), settle(record, NOON)) == []
     assert status_name(Person(), record) == "prehire"
-    assert found.changes_at == datetime(2026, 11, 30, 23, tzinfo=UTC)
-    assert names(decide(Person(), settle(record, found.changes_at))) == ["UserProvisioned"]
+    day = datetime(2026, 11, 30, 23, tzinfo=UTC)
+    assert found.changes_at == day
+    assert names(decide(Person(), settle(record, day))) == ["UserProvisioned"]
 
 
 def test_same_facts_again_are_no_event() -> None:

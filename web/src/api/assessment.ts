@@ -1,6 +1,6 @@
 import { all, api, query } from "./client";
 
-export type Answer = string | string[] | null;
+export type Answer = string | number | string[];
 
 export interface Question {
   question_id: string;
@@ -8,13 +8,16 @@ export interface Question {
   type: string;
   text: string;
   options: { id: string; text: string }[];
-  answer: Answer | number;
+  answer: Answer | null;
 }
 
 export interface Attempt {
   attempt_id: string;
   number: number;
+  title?: string;
   state: string;
+  /** The highest number saved so far; the next answer takes a higher one. */
+  saved_sequence: number;
   started_at: string;
   deadline_at: string | null;
   questions: Question[];
@@ -35,7 +38,7 @@ export interface QuizRules {
   quiz_id: string;
   title: string;
   passing_score: number;
-  questions: number | unknown[];
+  questions: number;
   time_limit_seconds: number | null;
   max_attempts: number | null;
 }
@@ -54,6 +57,7 @@ export interface LearningRecord {
 
 export interface Certificate {
   certificate_id: string;
+  enrollment_id?: string;
   course_id: string;
   course_title: string;
   issued_at: string;
@@ -70,10 +74,10 @@ export const launch = (enrollment_id: string, module_id: string) =>
   api.post<{ attempt_id: string; url: string }>(`${base}/launches`, { enrollment_id, module_id });
 export const markRead = (enrollment_id: string, module_id: string) =>
   api.post<unknown>(`${base}/readings`, { enrollment_id, module_id });
-export const quizRules = (quizId: string) => api.get<QuizRules>(`${base}/quizzes/${quizId}`);
+export const quizRules = (quizId: string) => api.get<QuizRules>(`${base}/quizzes/${quizId}/rules`);
 export const beginAttempt = (enrollment_id: string, module_id: string) =>
   api.post<Attempt>(`${base}/attempts`, { enrollment_id, module_id });
-export const saveAnswer = (attemptId: string, questionId: string, sequence: number, answer: Answer | number) =>
+export const saveAnswer = (attemptId: string, questionId: string, sequence: number, answer: Answer) =>
   api.put<{ saved_sequence: number }>(`${base}/attempts/${attemptId}/answers/${questionId}`, { sequence, answer });
 export const submit = (attemptId: string) => api.post<Outcome>(`${base}/attempts/${attemptId}/submit`);
 export const records = (person_id?: string) => all<LearningRecord>(`${base}/records${query({ person_id })}`);

@@ -62,6 +62,16 @@ export function accessToken(): Promise<string> {
   return pending;
 }
 
+let clockAhead = 0;
+function setClock(header: string | null): void {
+  // The header has whole seconds: only a real difference counts.
+  const ahead = header ? Date.parse(header) - Date.now() : 0;
+  clockAhead = Math.abs(ahead) > 2000 ? ahead : 0;
+}
+
+/** What time the server has it: deadlines are the server's, whatever this computer's clock says. */
+export const serverNow = (): number => Date.now() + clockAhead;
+
 export function forgetToken(): void {
   token = null;
 }
@@ -71,6 +81,7 @@ export async function authorised(path: string, init: RequestInit = {}): Promise<
     const headers = new Headers(init.headers);
     headers.set("Authorization", `Bearer ${await accessToken()}`);
     const response = await send(path, { ...init, headers });
+    setClock(response.headers.get("Date"));
     if (response.ok) return response;
     if (response.status !== 401 || lastTry) throw await problemOf(response);
     forgetToken();

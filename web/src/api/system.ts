@@ -60,10 +60,9 @@ export async function readiness(service: ServiceName): Promise<Readiness> {
 }
 
 function failing(problem: Problem): string {
-  const checks = problem.extra.checks;
-  if (!checks || typeof checks !== "object") return problem.message;
-  const red = Object.entries(checks).filter(([, value]) => value !== "ok" && value !== true);
-  return red.map(([name, value]) => `${name}: ${String(value)}`).join("; ") || problem.message;
+  const red = problem.extra.red;
+  if (!red || typeof red !== "object") return problem.message;
+  return Object.entries(red).map(([name, why]) => `${name}: ${String(why)}`).join("; ");
 }
 
 export const feeds = (service: ServiceName) => api.get<FeedReport>(`/api/${service}/system/feeds`);

@@ -17,13 +17,11 @@ import type { ModuleProps } from "./Learn";
 const SANDBOX = "allow-scripts allow-same-origin allow-forms allow-modals allow-popups allow-downloads";
 const CLOSE_WITHIN = 5000;
 
-type Saving = "idle" | "saving" | "saved" | "unsaved";
+type Saving = "idle" | "saved" | "unsaved";
 
 function saved(type: string): Saving | null {
-  if (type === "lyceum:saving" || type === "lyceum:dirty") return "saving";
   if (type === "lyceum:saved") return "saved";
-  if (type === "lyceum:unsaved" || type === "lyceum:not-saved" || type === "lyceum:save-failed") return "unsaved";
-  return null;
+  return type === "lyceum:not-saved" ? "unsaved" : null;
 }
 
 const typeOf = (data: unknown): string =>
@@ -33,6 +31,7 @@ export function Player({ enrollment, module }: ModuleProps) {
   const frame = useRef<HTMLIFrameElement>(null);
   const closed = useRef<(() => void) | null>(null);
   const [saving, setSaving] = useState<Saving>("idle");
+  const [done, setDone] = useState(module.done);
   const [closing, setClosing] = useState(false);
   const [elsewhere, setElsewhere] = useState<string | null>(null);
   const start = useMutation({ mutationFn: () => launch(enrollment.enrollment_id, module.module_id) });
@@ -53,6 +52,7 @@ export function Player({ enrollment, module }: ModuleProps) {
       const type = typeOf(event.data);
       const state = saved(type);
       if (state) setSaving(state);
+      if (type === "lyceum:completed") setDone(true);
       if (type === "lyceum:closed") closed.current?.();
     };
     addEventListener("message", hear);
@@ -97,10 +97,10 @@ export function Player({ enrollment, module }: ModuleProps) {
 
   const bar = (
     <>
-      <span role="status">
-        {saving === "saving" && <Chip>Saving …</Chip>}
+      <span role="status" className="row" style={{ gap: 6 }}>
         {saving === "saved" && <Chip tone="good"><Icon name="check" size={14} /> Saved</Chip>}
         {saving === "unsaved" && <Chip tone="late">Not saved yet, trying again</Chip>}
+        {done && <Chip tone="good">Completed</Chip>}
       </span>
       {!elsewhere && url && (
         <Button variant="default" size="sm" loading={newTab.isPending} onClick={() => newTab.mutate()}

@@ -9,7 +9,7 @@ import socket
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from lyceum_local.paths import SERVICES, repository
+from lyceum_local.paths import CONTRACTED, repository
 
 # The ports people see are tried first; the next free one is taken and remembered when somebody else has it.
 PREFERRED = {
@@ -51,10 +51,10 @@ class Secrets:
     kafka_cluster: str = field(
         default_factory=lambda: base64.urlsafe_b64encode(secrets.token_bytes(16)).decode()[:22]
     )
-    owners: dict[str, str] = field(default_factory=lambda: {s: _secret() for s in SERVICES})
-    databases: dict[str, str] = field(default_factory=lambda: {s: _secret() for s in SERVICES})
-    kafka: dict[str, str] = field(default_factory=lambda: {s: _secret() for s in SERVICES})
-    clients: dict[str, str] = field(default_factory=lambda: {s: _secret() for s in (*SERVICES, "operator")})
+    owners: dict[str, str] = field(default_factory=lambda: {s: _secret() for s in CONTRACTED})
+    databases: dict[str, str] = field(default_factory=lambda: {s: _secret() for s in CONTRACTED})
+    kafka: dict[str, str] = field(default_factory=lambda: {s: _secret() for s in CONTRACTED})
+    clients: dict[str, str] = field(default_factory=lambda: {s: _secret() for s in (*CONTRACTED, "operator")})
     identity_key: str = field(default_factory=_key)
     assessment_key: str = field(default_factory=_key)
     clickhouse: str = field(default_factory=_secret)
@@ -106,7 +106,7 @@ class Config:
             "LYCEUM_TOKEN_URL": f"{self.app_origin}/api/identity/token",
             "LYCEUM_CLIENT_ID": service,
             "LYCEUM_CLIENT_SECRET": self.secrets.clients[service],
-            **{f"LYCEUM_{s.upper()}_GRPC": f"127.0.0.1:{self.grpc_port(s)}" for s in SERVICES},
+            **{f"LYCEUM_{s.upper()}_GRPC": f"127.0.0.1:{self.grpc_port(s)}" for s in CONTRACTED},
         }
         if service != "analytics":
             at = f"127.0.0.1:{self.ports['postgres']}/{service}"

@@ -7,9 +7,8 @@ another port of the same host would share the app's cookies. In a cluster the Ga
 import asyncio
 import hashlib
 import mimetypes
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Iterable, Mapping, MutableMapping
 from pathlib import Path
-from typing import Any
 
 import httpx
 from starlette.responses import PlainTextResponse, Response
@@ -84,7 +83,7 @@ class Proxy:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def body() -> Any:
+        async def body() -> AsyncIterator[bytes]:
             more = True
             while more:
                 message = await receive()

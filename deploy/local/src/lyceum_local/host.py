@@ -6,6 +6,7 @@ own behind the gateway's. The code of the services is the same in both, and in a
 
 import argparse
 import asyncio
+import gc
 import importlib
 import os
 from pathlib import Path
@@ -43,6 +44,11 @@ def gateway(config: Config, inside: dict[str, Any]) -> Gateway:
     )
 
 
+def _built() -> None:
+    gc.freeze()
+    gc.enable()
+
+
 async def run(config: Config, part: str) -> None:
     if part == "gateway":
         app = gateway(config, {})
@@ -50,14 +56,18 @@ async def run(config: Config, part: str) -> None:
         servers = [
             uvicorn.Server(http_config(settings, app, port=config.ports[port])) for port in ("app", "content")
         ]
+        _built()
         await asyncio.gather(*(server.serve() for server in servers))
     elif part == "ledger":
         services = [build(config, name) for name in LEDGER_SERVICES]
         app = gateway(config, {s.name: s.http for s in services})
         content = uvicorn.Server(http_config(services[0].settings, app, port=config.ports["content"]))
+        _built()
         await run_services(services, app=app, extra_servers=[content])
     else:
-        await run_services([build(config, part)])
+        services = [build(config, part)]
+        _built()
+        await run_services(services)
 
 
 def main() -> None:
@@ -68,6 +78,8 @@ def main() -> None:
     config = load(arguments.data)
     if config is None:
         raise SystemExit(f"there is no installation in {arguments.data}: run ./lyceum up")
+    # What is imported stays for ever: looking through it again and again would only slow the start and every request.
+    gc.disable()
     asyncio.run(run(config, arguments.part))
 
 

@@ -4,6 +4,9 @@ KRaft with broker and controller in one process. Clients authenticate by SCRAM-S
 feeds, and an anonymous client gets nothing at all.
 """
 
+# pyright: reportPrivateImportUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# (confluent-kafka is annotated in part only, and exports by name what its stubs call private)
+
 import hashlib
 import os
 import shutil
@@ -104,19 +107,29 @@ def pinned() -> dict[str, str]:
     return lock["jars"]
 
 
+def is_fetched(cache: Path) -> bool:
+    folder = cache / f"kafka-{VERSION}"
+    return folder.is_dir() and {p.name for p in folder.iterdir()} == set(pinned())
+
+
+def resolve() -> list[Path]:
+    """Every jar that Kafka needs, from Maven into Maven's own cache."""
+    import jgo
+
+    return [Path(jar) for jar in jgo.build(ARTIFACTS).all_jars]
+
+
 def jars(cache: Path) -> Path:
     """The folder with Kafka's jars, fetched once (45 MB) and checked against the lock."""
     wanted = pinned()
     folder = cache / f"kafka-{VERSION}"
-    if folder.is_dir() and {p.name for p in folder.iterdir()} == set(wanted):
+    if is_fetched(cache):
         return folder
-    import jgo
-
     cache.mkdir(parents=True, exist_ok=True)
-    environment = jgo.build(ARTIFACTS)
+    found_jars = resolve()
     partial = cache / f"kafka-{VERSION}.{os.getpid()}"
     partial.mkdir()
-    for jar in environment.all_jars:
+    for jar in found_jars:
         shutil.copy(jar, partial / Path(jar).name)
     found = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in partial.iterdir()}
     if found != wanted:

@@ -1,6 +1,7 @@
 """PostgreSQL 18 from a wheel: its files, its start command, and a database with its roles for each service."""
 
 import asyncio
+import ctypes
 import importlib.util
 import os
 import pwd
@@ -44,6 +45,11 @@ SETTINGS: Mapping[str, str] = {
 }
 # For tests only: a crash may lose everything, so nothing waits for the disk.
 FORGETFUL: Mapping[str, str] = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+# Before any fork: a child that has dropped root may not be able to read Python's own files any more.
+_LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
 
 
 class PostgresError(Exception):
@@ -196,10 +202,7 @@ def clear_stale(data: Path, *, patience: float = 20) -> None:
 def die_with_parent(number: signal.Signals) -> None:
     """In a new child: have the kernel send it `number` when its parent dies, however that dies. Linux only."""
     if sys.platform == "linux":
-        import ctypes
-
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, int(number), 0, 0, 0)
+        _LIBC.prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
 
 
 def url(port: int, user: str, password: str, database: str) -> str:

@@ -23,7 +23,7 @@ import psutil
 
 from lyceum_local import kafka, postgres
 from lyceum_local.config import Config, environment, load
-from lyceum_local.paths import LEDGER_SERVICES, SERVICES, cache_folder, repository
+from lyceum_local.paths import LEDGER_SERVICES, OTHER_SERVICES, SERVICES, cache_folder, repository
 
 LOG_LIMIT = 10 * 1024 * 1024
 LONGEST_PAUSE = 10.0
@@ -57,7 +57,9 @@ def postgres_folder(data: Path) -> Path:
     folder = data / "postgres"
     if folder.exists() or postgres.reachable(folder, postgres.server_user()):
         return folder.resolve()
-    outside = Path("/var/lib/lyceum-postgres") / hashlib.sha256(f"{data}{time.time_ns()}".encode()).hexdigest()[:12]
+    outside = (
+        Path("/var/lib/lyceum-postgres") / hashlib.sha256(f"{data}{time.time_ns()}".encode()).hexdigest()[:12]
+    )
     outside.mkdir(parents=True)
     folder.unlink(missing_ok=True)  # a link to what is gone
     folder.symlink_to(outside)
@@ -92,13 +94,23 @@ def parts(config: Config) -> list[Part]:
         environment({}),
         before=lambda: _prepare_kafka(cache, config),
     )
-    ours = ("gateway", *SERVICES) if config.split else ("ledger", "analytics")
+    ours = ("gateway", *SERVICES) if config.split else ("ledger", *OTHER_SERVICES)
     # One arena for all threads: glibc would keep one for each of them.
-    variables = environment({k: os.environ[k] for k in PASSED_ON if k in os.environ}) | {"MALLOC_ARENA_MAX": "1", "TZ": "UTC"}
+    variables = environment(passed_on()) | {"MALLOC_ARENA_MAX": "1", "TZ": "UTC"}
     return [database, broker, *(Part(n, host(n, data), variables) for n in ours)]
 
 
-PASSED_ON = ("LYCEUM_CACHE", "LYCEUM_OTLP_ENDPOINT", "LYCEUM_LOG_LEVEL", "LYCEUM_LOG_FORMAT", "LYCEUM_FAILPOINT")
+PASSED_ON = (
+    "LYCEUM_CACHE",
+    "LYCEUM_OTLP_ENDPOINT",
+    "LYCEUM_LOG_LEVEL",
+    "LYCEUM_LOG_FORMAT",
+    "LYCEUM_FAILPOINT",
+)
+
+
+def passed_on() -> dict[str, str]:
+    return {name: os.environ[name] for name in PASSED_ON if name in os.environ}
 
 
 def host(part: str, data: Path) -> list[str]:
@@ -154,7 +166,9 @@ async def prepare_databases(config: Config) -> None:
     """Databases and roles, then each ledger service's migrations."""
     from lyceum_kit import migrations
 
-    accounts = [postgres.Account(s, config.secrets.owners[s], config.secrets.databases[s]) for s in LEDGER_SERVICES]
+    accounts = [
+        postgres.Account(s, config.secrets.owners[s], config.secrets.databases[s]) for s in LEDGER_SERVICES
+    ]
     await postgres.create_databases(config.postgres_url, accounts)
     for account in accounts:
         owner = config.service_env(account.name)["LYCEUM_MIGRATION_URL"]
@@ -259,7 +273,13 @@ class Supervisor:
                 if part.before:
                     await asyncio.to_thread(part.before)
                 child = spawn(part, self.logs)
-            except (OSError, subprocess.SubprocessError, postgres.PostgresError, kafka.KafkaError, psutil.Error) as e:
+            except (
+                OSError,
+                subprocess.SubprocessError,
+                postgres.PostgresError,
+                kafka.KafkaError,
+                psutil.Error,
+            ) as e:
                 state.trouble = f"cannot start: {e}"
             else:
                 self.children[part.name] = child
@@ -294,7 +314,14 @@ class Supervisor:
         """In a process of its own: what it imports would stay in the supervisor's memory."""
         with (self.logs / "supervisor.log").open("ab") as log:
             child = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "lyceum_local.supervisor", what, "--data", str(self.config.data), stdout=log, stderr=log
+                sys.executable,
+                "-m",
+                "lyceum_local.supervisor",
+                what,
+                "--data",
+                str(self.config.data),
+                stdout=log,
+                stderr=log,
             )
             code = await child.wait()
         if code:
@@ -315,7 +342,9 @@ class Supervisor:
             asyncio.create_task(
                 self.prepare(databases, lambda: database_digest(self.config), lambda: self.one_off(databases))
             ),
-            asyncio.create_task(self.prepare(access, lambda: kafka_digest(self.config), lambda: self.one_off(access))),
+            asyncio.create_task(
+                self.prepare(access, lambda: kafka_digest(self.config), lambda: self.one_off(access))
+            ),
         ]
         # Nothing of ours needs Kafka to start, but everything needs its tables.
         stop = asyncio.create_task(self.stopping.wait())
@@ -328,7 +357,7 @@ class Supervisor:
         self.say("stopping")
         await self.end(every[2:])
         await self.end(every[:2])
-        await asyncio.gather(*keepers, *chores, stop)
+        await asyncio.gather(*keepers, *chores)
         (self.config.data / "run.json").unlink()
 
     async def end(self, some: Sequence[Part]) -> None:

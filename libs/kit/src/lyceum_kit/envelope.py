@@ -3,15 +3,21 @@
 Everything needed to route, order, deduplicate and park an event stands in its headers.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from google.protobuf.message import Message
 
 CONTENT_TYPE = "application/protobuf"
+
+
+class Row(Protocol):
+    """A row of the database, by column name."""
+
+    def __getitem__(self, key: str, /) -> Any: ...
 
 
 class Undecodable(ValueError):
@@ -77,7 +83,7 @@ def to_headers(meta: Meta) -> list[tuple[str, bytes]]:
     return [(name, value.encode()) for name, value in pairs]
 
 
-def meta_of(feed: str, row: Mapping[str, Any]) -> Meta:
+def meta_of(feed: str, row: Row) -> Meta:
     """The headers of a numbered event, from a row of `events` joined with its position."""
     return Meta(
         id=row["id"],

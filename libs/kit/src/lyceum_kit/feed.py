@@ -131,7 +131,7 @@ class FeedSource:
                 raise _unavailable(e) from e
         return self._pool
 
-    async def _as_relay(self, connection: asyncpg.Connection) -> None:
+    async def _as_relay(self, connection: Any) -> None:
         await connection.execute(f'SET ROLE "{self._role}"')
 
 

@@ -1,4 +1,4 @@
-"""The HTTP edge: an app that denies by default, answers every error as problem+json, and limits what it reads."""
+"""The HTTP edge: an app that denies by default, answers errors as problem+json and limits what it reads."""
 
 import asyncio
 import base64
@@ -19,8 +19,8 @@ from fastapi.routing import iter_route_contexts
 from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationInfo, model_validator
-from pydantic_core import to_json
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, PydanticSerializationError, core_schema, to_json
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -46,7 +46,7 @@ PROBLEM = "application/problem+json"
 MIB = 1024 * 1024
 BODY_LIMIT = MIB
 CHECK_SECONDS = 2.0
-# A body may take this long, and then as long as it arrives at this rate: an upload may be slow, not a trickle.
+# A body may take this long, and longer while it arrives at this rate: an upload may be slow, not a trickle.
 BODY_SECONDS = 20.0
 BODY_BYTES_PER_SECOND = 50_000
 
@@ -109,14 +109,26 @@ class Model(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    @model_validator(mode="wrap")
     @classmethod
-    def _strict_as_json(cls, data: Any, handler: ModelWrapValidatorHandler[Any], info: ValidationInfo) -> Any:
-        # Strict mode on Python values would refuse every UUID and date, which JSON can only spell as text. So the
-        # value goes through JSON, where strictness means what it says.
-        if info.mode == "json" or not isinstance(data, dict):
-            return handler(data)
-        return cls.__pydantic_validator__.validate_json(to_json(data), strict=True)
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        # FastAPI hands over Python values, whose strict mode would refuse every UUID and date, since JSON can
+        # only spell them as text. So they are checked as the JSON they were, and then built.
+        schema = handler(source)
+
+        def check(data: Any) -> Any:
+            if isinstance(data, dict):
+                cls.__pydantic_validator__.validate_json(_as_json(data), strict=True)
+            return data
+
+        checked = core_schema.no_info_before_validator_function(check, schema)
+        return core_schema.json_or_python_schema(json_schema=schema, python_schema=checked)
+
+
+def _as_json(data: Any) -> bytes:
+    try:
+        return to_json(data)
+    except PydanticSerializationError as e:  # a lone surrogate
+        raise PydanticCustomError("not_json", "Input should be valid Unicode") from e
 
 
 class Page(BaseModel, Generic[T]):
@@ -178,7 +190,7 @@ def _no_constant(name: str) -> Any:
 
 
 def read_json(body: bytes) -> Any:
-    """For routes that take raw bytes. Refuses what parsers disagree on: double names, NaN, lone surrogates."""
+    """For routes that take raw bytes. Refuses what parsers disagree on: double names, NaN, surrogates."""
     try:
         value = json.loads(body.decode(), object_pairs_hook=_pairs, parse_constant=_no_constant)
         json.dumps(value, ensure_ascii=False).encode()

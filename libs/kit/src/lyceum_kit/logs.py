@@ -12,25 +12,14 @@ from structlog.typing import Processor
 
 from lyceum_kit.settings import KitSettings
 
-# Keys whose values would be personal data or secrets. A log line is no place for them, whatever the caller meant.
+# Keys whose values would be personal data or secrets. A log line is no place for them, whatever was meant.
 PRIVATE = frozenset(
-    [
-        "authorization",
-        "birth_date",
-        "cookie",
-        "client_secret",
-        "display_name",
-        "email",
-        "family_name",
-        "given_name",
-        "name",
-        "password",
-        "phone",
-        "secret",
-        "token",
-    ]
+    {
+        *("birth_date", "display_name", "email", "family_name", "given_name", "name", "phone"),
+        *("authorization", "client_secret", "cookie", "password", "secret", "token"),
+    }
 )
-# C0 and C1 controls, DEL, line and paragraph separators, bidirectional overrides: what forges or hides a line.
+# C0 and C1 controls, DEL, line and paragraph separators, bidirectional overrides: they forge or hide a line.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 Event = MutableMapping[str, Any]

@@ -1,4 +1,4 @@
-"""Alembic on asyncpg. A service's migrations/env.py is: `from lyceum_kit.migrations import run_env; run_env()`.
+"""Alembic on asyncpg. A migrations/env.py is: `from lyceum_kit.migrations import run_env; run_env()`.
 
 Online only: a script written offline could not be checked against the database it meets.
 """
@@ -32,7 +32,7 @@ def folder(service: str) -> Path:
 
 
 def upgrade(service: str, owner_url: str, app_role: str) -> None:
-    """Bring the database to this version, as its owner. Safe to run again, and from several machines at once."""
+    """Bring the database to this version, as its owner. Safe again, and from several machines at once."""
     with _one_at_a_time:
         asyncio.run(_upgrade(service, owner_url, app_role))
 
@@ -42,10 +42,15 @@ async def upgrade_async(service: str, owner_url: str, app_role: str) -> None:
     await asyncio.to_thread(upgrade, service, owner_url, app_role)
 
 
+def lock_key(service: str) -> int:
+    """Of the advisory lock that one migration holds while others wait."""
+    return zlib.crc32(f"lyceum migrations of {service}".encode())
+
+
 async def _upgrade(service: str, owner_url: str, app_role: str) -> None:
     url = owner_url.replace("postgresql+asyncpg://", "postgresql://", 1)
     engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://", 1), poolclass=NullPool)
-    lock = {"key": zlib.crc32(f"lyceum migrations of {service}".encode())}
+    lock = {"key": lock_key(service)}
     try:
         async with engine.connect() as conn:
             # Of the session, not of a transaction: each migration commits by itself.

@@ -136,13 +136,16 @@ class Relay:
             async with asyncio.timeout(5):
                 listener = await db.connect(self._url, application="relay-listener")
             try:
-                await listener.add_listener(OUTBOX_CHANNEL, lambda *_: self._wake.set())
+                await listener.add_listener(OUTBOX_CHANNEL, self._woken)
                 await self._relay(connection)
             finally:
                 await _close(listener)
         finally:
             self.status.active = False
             await _close(connection)
+
+    def _woken(self, *_: object) -> None:
+        self._wake.set()
 
     async def _relay(self, connection: asyncpg.Connection) -> None:
         for feed in self.feeds:
@@ -243,7 +246,7 @@ async def ensure_topics(feeds: Sequence[Feed], kafka: dict[str, Any], replicatio
                 )
                 for feed in feeds
             ]
-            response = await admin.create_topics(wanted)
+            response: Any = await admin.create_topics(wanted)
             for topic, code, *_ in response.topic_errors:
                 error = for_code(code)
                 if code and error is not TopicAlreadyExistsError:

@@ -47,7 +47,7 @@ def caller() -> Caller:
 
 @dataclass(frozen=True)
 class RpcService:
-    """`access`: method name → roles, one of which is needed; empty = any authenticated caller; None = public."""
+    """`access`: method → roles, one of which is needed; empty = any authenticated caller; None = public."""
 
     name: str
     add: Callable[[grpc.aio.Server], None]
@@ -67,7 +67,8 @@ class RpcServer:
     def __init__(self, server: grpc.aio.Server, names: Sequence[str], port: int) -> None:
         self._server = server
         self._names = names
-        self._health = health.aio.HealthServicer()
+        # The stubs know the synchronous module only.
+        self._health: Any = cast("Any", health).aio.HealthServicer()
         self.port = port
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
 
@@ -81,14 +82,11 @@ class RpcServer:
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace)
 
-    async def wait_for_termination(self, timeout: float | None = None) -> bool:
-        return await self._server.wait_for_termination(timeout)
-
 
 def make_server(settings: KitSettings, services: Sequence[RpcService], verifier: Verifier) -> RpcServer:
     """Bound to its port, not started yet."""
     access = {f"/{s.name}/{method}": roles for s in services for method, roles in s.access.items()}
-    server = grpc.aio.server(
+    server: grpc.aio.Server = cast("Any", grpc.aio).server(  # partly unknown to its stubs
         interceptors=[_Edge(access, verifier)],
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE),
@@ -238,7 +236,7 @@ class _Call:
                 grpc.StatusCode.UNKNOWN,
             ):
                 span.set_status(Status(StatusCode.ERROR))
-            # Without the error: what it says may be about a person, and the log has it already.
+            # Without the error: what is expected, such as NOT_FOUND, is no failure of the span.
             self._span.__exit__(None, None, None)
             seconds = time.perf_counter() - self._started
             telemetry.RPC_SECONDS.labels(self._service, self._method, self._status.name).observe(seconds)
@@ -271,7 +269,7 @@ def details_of(error: LyceumError) -> list[any_pb2.Any]:
     return packed
 
 
-# Every RPC of Lyceum reads, so every one may be sent again; a stream only as long as nothing of it has arrived.
+# Every RPC of Lyceum reads, so each may be sent again; a stream only while nothing of it has arrived.
 _SERVICE_CONFIG = json.dumps(
     {
         "methodConfig": [

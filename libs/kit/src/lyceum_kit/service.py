@@ -16,12 +16,13 @@ import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import make_url
 
-from lyceum_kit import logs, migrations, system, telemetry
+from lyceum_kit import logs, system, telemetry
 from lyceum_kit.consumer import Consumes, HandlerSink
 from lyceum_kit.feed import FeedReader, FeedSource, event_feed
 from lyceum_kit.intake import Intake
 from lyceum_kit.ledger import Ledger
 from lyceum_kit.parked import Parked
+from lyceum_kit.patience import PatientProtocol
 from lyceum_kit.relay import Relay
 from lyceum_kit.rpc import Peers, RpcService, make_server
 from lyceum_kit.settings import KitSettings
@@ -198,6 +199,7 @@ def http_config(settings: KitSettings, app: Any, *, port: int | None = None) -> 
         app,
         host=settings.http_host,
         port=settings.http_port if port is None else port,
+        http=PatientProtocol,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -234,6 +236,8 @@ def main(build: Callable[[S], Service], settings_class: type[S]) -> None:
     @cli.command()
     def migrate() -> None:
         """Bring the database to this version. Safe to run again and side by side."""
+        from lyceum_kit import migrations  # Alembic: half a second that serving never needs
+
         settings = settings_class()
         if settings.migration_url is None:
             raise typer.BadParameter("set LYCEUM_MIGRATION_URL to the database as its owner")

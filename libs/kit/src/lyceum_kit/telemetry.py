@@ -1,6 +1,6 @@
-"""What the platform tells about itself: every span, metric and attribute name in one place, and the trace context.
+"""What the platform tells about itself: every span, metric and attribute name in one place.
 
-Traces follow an event through PostgreSQL and Kafka: its `traceparent` is stored with it and travels in its header.
+Traces follow an event through PostgreSQL and Kafka: its `traceparent` is stored with it and travels along.
 """
 
 from collections.abc import Generator, Mapping
@@ -62,7 +62,7 @@ _propagator = TraceContextTextMapPropagator()
 
 
 def configure(service: str, settings: KitSettings) -> None:
-    """Set the process's tracer provider, once. Without an OTLP endpoint spans give ids to logs and go nowhere."""
+    """Set the process's tracer provider, once. Without an OTLP endpoint spans only give ids to logs."""
     provider = provider_of(service)
     if endpoint := settings.otlp_endpoint:
         exporter = OTLPSpanExporter(endpoint=endpoint, insecure=not endpoint.startswith("https://"))

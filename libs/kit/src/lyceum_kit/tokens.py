@@ -118,7 +118,10 @@ def sign_token(
 
 
 class Verifier:
-    """Checks tokens against the issuer's published keys, which it keeps and asks for again when a key is unknown."""
+    """Checks tokens against the issuer's published keys, kept here and asked for again when one is unknown.
+
+    A new key must be published a minute before it signs.
+    """
 
     def __init__(
         self,
@@ -127,10 +130,12 @@ class Verifier:
         *,
         source: KeySource | None = None,
         clock: Callable[[], float] = time.time,
+        ticks: Callable[[], float] = time.monotonic,
     ) -> None:
         self._issuer = issuer
         self._source = source or (lambda: _fetch(jwks_url))
         self._clock = clock
+        self._ticks = ticks
         self._keys: dict[str, ECKey] = {}
         self._asked_at = float("-inf")
         self._answered_at = float("-inf")
@@ -173,33 +178,32 @@ class Verifier:
         )
 
     async def _key(self, kid: str) -> ECKey:
-        now = self._clock()
-        # Known keys are good for ten minutes, so that a withdrawn one dies; unknown ones are asked for once a
-        # minute, or a flood of made-up kids would be a flood at the issuer.
-        wait = 600 if kid in self._keys else 60
-        if now - self._answered_at >= wait:
-            await self._refresh(now)
+        # Known keys are good for ten minutes, so that a withdrawn one dies. Unknown ones are asked for once a
+        # minute: a flood of made-up kids must not become a flood at the issuer. Until there is any key, at
+        # once: the issuer is starting, as we are.
+        good_for = 600 if kid in self._keys else 60 if self._keys else 0
+        if self._ticks() - self._answered_at >= good_for:
+            await self._refresh()
         if not self._keys:
             raise Unavailable("The issuer of tokens has not answered yet", retry_after=1)
         if kid not in self._keys:
             raise ValueError("unknown key")
         return self._keys[kid]
 
-    async def _refresh(self, now: float) -> None:
+    async def _refresh(self) -> None:
+        called = self._ticks()
         self._asking = self._asking or asyncio.Lock()
         async with self._asking:
-            # While nothing was ever answered (the issuer is starting as well), each second; others waited here.
-            if now <= self._asked_at or (not self._keys and now - self._asked_at < 0.5):
-                return
-            if self._keys and now - self._asked_at < 5:
-                return
-            self._asked_at = now
+            pause = 5.0 if self._keys else 0.5
+            if self._asked_at >= called or called - self._asked_at < pause:
+                return  # another call asked while this one waited, or a moment ago
+            self._asked_at = self._ticks()
             try:
                 answer = await self._source()
                 self._keys = {
                     str(k["kid"]): ECKey.import_key(k) for k in answer["keys"] if k.get("crv") == "P-256"
                 }
-                self._answered_at = now
+                self._answered_at = self._ticks()
             except (httpx.HTTPError, OSError, JoseError, ValueError, KeyError, TypeError) as e:
                 # Old keys go on: an issuer that restarts must not sign everybody out.
                 log.warning("keys of the issuer not read", error=f"{type(e).__name__}: {e}")
@@ -227,7 +231,7 @@ def _kid_of(token: str) -> str:
 def jwt_header(token: str) -> dict[str, Any]:
     """The protected header of a compact JWS, unverified. Raises ValueError."""
     try:
-        header: Any = json.loads(urlsafe_b64decode(token.split(".", maxsplit=1)[0].encode()))
+        header: Any = json.loads(urlsafe_b64decode(token.partition(".")[0].encode()))
     except RecursionError as e:
         raise ValueError("header") from e
     if not isinstance(header, dict):
@@ -258,7 +262,7 @@ class TokenSource(Protocol):
 
 
 class ServiceCredential:
-    """A service's own client, exchanged for tokens as needed. Kept per tenant until 10 s before they expire."""
+    """A service's own client, exchanged for tokens that are kept per tenant until 10 s before they expire."""
 
     def __init__(
         self,

@@ -29,9 +29,11 @@ class Feed:
 
 
 def _messages(package: str) -> dict[str, type[Message]]:
+    """The events of a package: its messages but for those that only stand inside others, such as Job."""
     module = importlib.import_module(f"{package}.events_pb2")
-    names: list[str] = list(module.DESCRIPTOR.message_types_by_name)
-    return {f"{package}.{name}": getattr(module, name) for name in names}
+    described = module.DESCRIPTOR.message_types_by_name
+    parts = {f.message_type.full_name for m in described.values() for f in m.fields if f.message_type}
+    return {m.full_name: getattr(module, name) for name, m in described.items() if m.full_name not in parts}
 
 
 @cache

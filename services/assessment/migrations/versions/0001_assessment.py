@@ -1,6 +1,7 @@
 """The ledger, and what assessment keeps beside it."""
 
 from alembic import op
+
 from lyceum_kit import schema
 
 revision = "0001"

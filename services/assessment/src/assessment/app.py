@@ -1,7 +1,15 @@
-"""Composition root: settings in, a Service out. Does no I/O; tests bring their own clock, ids, verifier and peers."""
+"""Composition root: settings in, a Service out. Does no I/O; tests bring their own clock, ids, verifier and
+peers.
+"""
 
 from functools import partial
 
+from sqlalchemy import text
+
+from assessment import consumers, http, lms, pages, quizzing, rpc
+from assessment.keys import Vault
+from assessment.peers import EnrollmentPeer, Enrollments, IdentityPeer, People
+from assessment.settings import Settings, master_key
 from lyceum_kit import db
 from lyceum_kit.http import make_app
 from lyceum_kit.ids import Clock, NewId, new_id, utc_now
@@ -10,12 +18,6 @@ from lyceum_kit.rpc import Peers
 from lyceum_kit.service import Service
 from lyceum_kit.tokens import Verifier
 from lyceum_kit.topics import feeds
-from sqlalchemy import text
-
-from assessment import consumers, http, lms, pages, quizzing, rpc
-from assessment.keys import Vault
-from assessment.peers import EnrollmentPeer, Enrollments, IdentityPeer, People
-from assessment.settings import Settings, master_key
 
 
 def build(

@@ -7,9 +7,9 @@ from statistics import fmean
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from lyceum.assessment.v1.events_pb2 import CertificateIssued, CertificateRevoked
 
 from assessment.errors import AlreadyRevoked, UnknownCertificate
+from lyceum.assessment.v1.events_pb2 import CertificateIssued, CertificateRevoked
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,9 @@ def evolve(state: Certificate, event: Message) -> Certificate:
 
 
 def score(completions: Sequence[tuple[float | None, str]]) -> float | None:
-    """The certificate's score: the mean of the modules the server graded, else of those that reported a score."""
+    """The certificate's score: the mean of the modules the server graded, else of those that reported a
+    score.
+    """
     graded = [s for s, assurance in completions if s is not None and assurance == "server-graded"]
     reported = [s for s, _ in completions if s is not None]
     scores = graded or reported

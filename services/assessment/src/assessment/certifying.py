@@ -5,8 +5,6 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from lyceum.enrollment.v1.events_pb2 import CourseCompleted
-from lyceum_kit.ledger import Ledger, Tx
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from assessment import certificate as certificates
@@ -16,6 +14,8 @@ from assessment.credential import Award, Forged
 from assessment.errors import UnknownCertificate
 from assessment.keys import Vault
 from assessment.peers import People
+from lyceum.enrollment.v1.events_pb2 import CourseCompleted
+from lyceum_kit.ledger import Ledger, Tx
 
 Status = Literal["valid", "revoked", "unknown"]
 
@@ -108,7 +108,9 @@ async def revoke(tx: Tx, certificate_id: str, *, reason: str, by: str) -> None:
 
 
 async def verify(ledger: Ledger, certificate_id: str, brought_jwt: str = "") -> Verdict:
-    """Judge a certificate by its id, or a signed credential that somebody brought. Needs no tenant: it finds it."""
+    """Judge a certificate by its id, or a signed credential that somebody brought. Needs no tenant: it finds
+    it.
+    """
     if brought_jwt:
         try:
             claimed = credential.claimed_id(brought_jwt)
@@ -148,7 +150,9 @@ async def _fault(conn: AsyncConnection, tenant: UUID, row: Any, brought: str) ->
 async def status_list(
     ledger: Ledger, vault: Vault, tenant: UUID, number: int, *, origin: str, now: datetime
 ) -> str:
-    """The tenant's signed list of revoked certificates. Raises UnknownCertificate when there is no such list."""
+    """The tenant's signed list of revoked certificates. Raises UnknownCertificate when there is no such
+    list.
+    """
     size = credential.STATUS_LIST_BITS
     async with ledger.read(tenant) as conn:
         key = await store.issuer_key(conn, tenant)

@@ -2,14 +2,13 @@
 
 from functools import partial
 
+from assessment import handlers
+from assessment.keys import Vault
+from assessment.peers import People
 from lyceum.catalog.v1.events_pb2 import CoursePublished
 from lyceum.enrollment.v1.events_pb2 import CourseCompleted
 from lyceum.identity.v1.events_pb2 import TenantCreated, UserDeactivated, UserReactivated
 from lyceum_kit.consumer import Consumes
-
-from assessment import handlers
-from assessment.keys import Vault
-from assessment.peers import People
 
 
 def consumes(*, vault: Vault, people: People, origin: str) -> Consumes:

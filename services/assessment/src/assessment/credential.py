@@ -1,7 +1,9 @@
-"""Open Badges 3.0: the signed credential of a certificate, its issuer and its status list. PURE but for randomness in signatures.
+"""Open Badges 3.0: the signed credential of a certificate, its issuer and its status list. PURE but for
+randomness in signatures.
 
-A credential is an OpenBadgeCredential (VC 2.0 data model) secured as a compact ES256 JWT, the "JSON Web Token Proof
-Format" of Open Badges 3.0: the claims are the credential's own properties plus iss, jti, nbf and sub.
+A credential is an OpenBadgeCredential (VC 2.0 data model) secured as a compact ES256 JWT, the "JSON Web
+Token Proof Format" of Open Badges 3.0: the claims are the credential's own properties plus iss, jti, nbf and
+sub.
 """
 
 import base64
@@ -16,6 +18,7 @@ from uuid import UUID
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
+
 from lyceum_kit.tokens import jwt_header
 
 Json = dict[str, Any]

@@ -6,6 +6,9 @@ UserDeactivated, UserReactivated   close, open what the person may play
 CourseCompleted                    issue the certificate, once per enrolment
 """
 
+from assessment import certifying, store
+from assessment.keys import Vault
+from assessment.peers import People
 from lyceum.catalog.v1.events_pb2 import (
     MODULE_KIND_QUIZ,
     MODULE_KIND_READING,
@@ -16,10 +19,6 @@ from lyceum.enrollment.v1.events_pb2 import CourseCompleted
 from lyceum.identity.v1.events_pb2 import TenantCreated, UserDeactivated, UserReactivated
 from lyceum_kit.envelope import Meta
 from lyceum_kit.ledger import Tx
-
-from assessment import certifying, store
-from assessment.keys import Vault
-from assessment.peers import People
 
 _KINDS = {MODULE_KIND_SCORM12: "scorm12", MODULE_KIND_QUIZ: "quiz", MODULE_KIND_READING: "reading"}
 
@@ -46,7 +45,8 @@ async def on_course_published(
                 **version,
                 "module_id": m.module_id,
                 "title": m.title,
-                # A kind that a newer catalog knows cannot be taken here; a newer assessment will read it again.
+                # A kind that a newer catalog knows cannot be taken here; a newer assessment will read it
+                # again.
                 "kind": _KINDS.get(m.kind, "unknown"),
                 "package_id": m.package_id,
                 "launch_path": m.launch_path,

@@ -5,10 +5,6 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Response
-from lyceum_kit.errors import Forbidden, Malformed
-from lyceum_kit.http import Model, Pages, allow, page
-from lyceum_kit.ledger import Ledger
-from lyceum_kit.tokens import Caller
 from pydantic import Field
 
 from assessment import certifying, pdf, playing, quizzing, store
@@ -19,6 +15,10 @@ from assessment.peers import Enrollments, People
 from assessment.quiz import Kind, Option, Question, Quiz
 from assessment.quizzing import Sheet
 from assessment.settings import Settings
+from lyceum_kit.errors import Forbidden, Malformed
+from lyceum_kit.http import Model, Pages, allow, page
+from lyceum_kit.ledger import Ledger
+from lyceum_kit.tokens import Caller
 
 Anyone = Annotated[Caller, allow()]
 Author = Annotated[Caller, allow("author", "admin")]
@@ -77,7 +77,9 @@ def routes(
 
     @router.post("/launches", status_code=201)
     async def launch(body: ModuleBody, who: Anyone) -> dict[str, str]:
-        """Open a SCORM module. The URL carries a token for this one attempt; open it in the player's frame."""
+        """Open a SCORM module. The URL carries a token for this one attempt; open it in the player's
+        frame.
+        """
         standing = await enrollments.get(who.tenant, body.enrollment_id)
         launched = await ledger.run(
             who.tenant,
@@ -162,7 +164,9 @@ def routes(
 
     @router.put("/attempts/{attempt_id}/answers/{question_id}")
     async def save_answer(attempt_id: str, question_id: str, body: AnswerBody, who: Anyone) -> dict[str, int]:
-        """Save one answer. Numbers rise within the attempt; the same number with the same answer may come again."""
+        """Save one answer. Numbers rise within the attempt; the same number with the same answer may come
+        again.
+        """
         saved = await ledger.run(
             who.tenant,
             quizzing.save_answer,

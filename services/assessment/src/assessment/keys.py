@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from joserfc.jwk import ECKey
-from lyceum_kit.ledger import Tx
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from assessment import credential, sealing, store
+from lyceum_kit.ledger import Tx
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,15 @@
-"""The player on a package's own origin: the wrapper page, the SCORM run-time, the attempt's state and commits.
+"""The player on a package's own origin: the wrapper page, the SCORM run-time, the attempt's state and
+commits.
 
-The package runs on this origin too and can do whatever the token of its own attempt allows: forge its own values,
-as SCORM always let it. It reaches nothing else: no cookie, no other attempt, no API of the app.
+The package runs on this origin too and can do whatever the token of its own attempt allows: forge its own
+values, as SCORM always let it. It reaches nothing else: no cookie, no other attempt, no API of the app.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import FileResponse
-from lyceum_kit.errors import NotFound, Unavailable
-from lyceum_kit.http import Model, body_limit, public
-from lyceum_kit.ledger import Ledger
 from pydantic import Field
 
 import assessment
@@ -21,8 +19,11 @@ from assessment.keys import Vault
 from assessment.peers import People
 from assessment.playing import Bearer
 from assessment.settings import Settings
+from lyceum_kit.errors import NotFound, Unavailable
+from lyceum_kit.http import Model, body_limit, public
+from lyceum_kit.ledger import Ledger
 
-RUNTIME = "scorm12.min.js"  # of scorm-again, put there by the web build
+RUNTIME = "scorm12.js"  # of scorm-again, put there by the web build
 _PLAYER = Path(assessment.__file__).parent / "player"
 
 
@@ -90,7 +91,9 @@ def routes(ledger: Ledger, settings: Settings, vault: Vault, *, people: People) 
     async def commit(
         body: CommitBody, request: Request, authorization: Annotated[str, Header()] = ""
     ) -> dict[str, Any]:
-        """True only once the data is durable; every refusal has a 4xx or 5xx status, on which the API says false."""
+        """True only once the data is durable; every refusal has a 4xx or 5xx status, on which the API says
+        false.
+        """
         bearer = await who(request, authorization)
         completed = await ledger.run(
             bearer.tenant,
@@ -111,7 +114,9 @@ def routes(ledger: Ledger, settings: Settings, vault: Vault, *, people: People) 
 
 
 def runtime_file(settings: Settings) -> Path | None:
-    """scorm-again's run-time: in the folder set, beside our wrapper in a release, or in a checkout's web build."""
+    """scorm-again's run-time: in the folder set, beside our wrapper in a release, or in a checkout's web
+    build.
+    """
     folders = (
         [settings.assessment_player_dir] if settings.assessment_player_dir else [_PLAYER, *_web_builds()]
     )
@@ -124,7 +129,7 @@ def _web_builds() -> list[Path]:
 
 def _package(request: Request) -> str:
     """The package whose origin this is: the first label of the host."""
-    host = cast(str, request.headers.get("host", "")).partition(":")[0]
+    host = request.headers.get("host", "").partition(":")[0]
     package, dot, _ = host.partition(".")
     if not dot:
         raise NotFound

@@ -1,4 +1,5 @@
-"""Public pages, without a token and without JavaScript: is this certificate real, and the issuer's badge documents.
+"""Public pages, without a token and without JavaScript: is this certificate real, and the issuer's badge
+documents.
 
 Whoever holds a certificate's number may see what it says: its holder gave it to them.
 """
@@ -8,10 +9,8 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from lyceum_kit.http import public
-from lyceum_kit.ledger import Ledger
 
 import assessment
 from assessment import certifying, credential, pdf, store
@@ -19,6 +18,8 @@ from assessment.certifying import Verdict
 from assessment.errors import UnknownCertificate
 from assessment.keys import Vault
 from assessment.settings import Settings
+from lyceum_kit.http import public
+from lyceum_kit.ledger import Ledger
 
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(assessment.__file__).parent / "templates"),
@@ -28,7 +29,7 @@ _TEMPLATES = Environment(
     lstrip_blocks=True,
 )
 _HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'self'; img-src data:; form-action 'self';"
+    "content-security-policy": "default-src 'none'; style-src 'self'; font-src 'self'; form-action 'self';"
     " base-uri 'none'; frame-ancestors 'none'",
     "cross-origin-opener-policy": "same-origin",
 }
@@ -56,6 +57,11 @@ def routes(ledger: Ledger, settings: Settings, vault: Vault) -> APIRouter:
     async def style() -> Response:
         css = (Path(assessment.__file__).parent / "templates" / "verify.css").read_text()
         return Response(css, media_type="text/css", headers={"cache-control": "max-age=3600"})
+
+    @router.get("/verify/cjk.otf")
+    async def font() -> Response:
+        file = Path(assessment.__file__).parent / "fonts" / "NotoSansCJK-Regular.otf"
+        return FileResponse(file, media_type="font/otf", headers={"cache-control": "max-age=31536000"})
 
     @router.get("/verify/{certificate_id}")
     async def show(certificate_id: str) -> HTMLResponse:
@@ -103,7 +109,7 @@ def routes(ledger: Ledger, settings: Settings, vault: Vault) -> APIRouter:
         headers = {**_OPEN, "cache-control": "public, max-age=60"}
         return Response(signed, media_type="application/vc+jwt", headers=headers)
 
-    _ = ask, style, show, show_pdf, show_credential, issuer, jwks, key, status
+    _ = ask, style, font, show, show_pdf, show_credential, issuer, jwks, key, status
     return router
 
 

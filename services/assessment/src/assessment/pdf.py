@@ -1,4 +1,6 @@
-"""The certificate as a PDF/UA-1 document: tagged, with its language, readable aloud, in any of the bundled scripts."""
+"""The certificate as a PDF/UA-1 document: tagged, with its language, readable aloud, in any of the bundled
+scripts.
+"""
 
 import asyncio
 import json
@@ -52,7 +54,7 @@ def render(certificate: Any, *, issuer_name: str, origin: str) -> bytes:
     }
     # The data reaches the template as a value, never as source: a name cannot become markup or code.
     return typst.compile(
-        (_HERE / "templates" / "certificate.typ").read_bytes(),
+        str(_HERE / "templates" / "certificate.typ"),
         font_paths=[str(_HERE / "fonts")],
         ignore_system_fonts=True,
         sys_inputs={"data": json.dumps(data)},

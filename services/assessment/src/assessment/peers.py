@@ -5,14 +5,15 @@ from typing import Protocol
 from uuid import UUID
 
 import grpc
+import grpc.aio
+
+from assessment.errors import UnknownEnrollment
 from lyceum.enrollment.v1 import enrollment_service_pb2 as enrollment_pb
 from lyceum.enrollment.v1.enrollment_service_pb2_grpc import EnrollmentServiceStub
 from lyceum.identity.v1 import identity_service_pb2 as identity_pb
 from lyceum.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from lyceum_kit.errors import Unavailable
 from lyceum_kit.rpc import Peers
-
-from assessment.errors import UnknownEnrollment
 
 TIMEOUT = 2.0  # seconds; below what PostgreSQL lets a transaction idle
 

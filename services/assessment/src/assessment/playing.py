@@ -8,9 +8,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from lyceum.assessment.v1.events_pb2 import ModuleCompleted
-from lyceum_kit.ledger import Tx
-
 from assessment import scorm_attempt, scorm_cmi, sealing, store
 from assessment.errors import (
     NotOpen,
@@ -23,6 +20,8 @@ from assessment.errors import (
 from assessment.keys import Vault
 from assessment.peers import Standing
 from assessment.scorm_attempt import Commit, Launch, ScormAttempt
+from lyceum.assessment.v1.events_pb2 import ModuleCompleted
+from lyceum_kit.ledger import Tx
 
 _OUTCOME_STATES = {"passed": "passed", "completed": "completed", "failed": "failed"}
 
@@ -63,7 +62,9 @@ async def module_of(tx: Tx, standing: Standing, module_id: str, kind: str, *, pe
 async def launch(
     tx: Tx, standing: Standing, module_id: str, *, person_id: str, lifetime: timedelta
 ) -> Launched:
-    """A token for the module's one attempt. Nothing is taken over until the opened page asks for its state."""
+    """A token for the module's one attempt. Nothing is taken over until the opened page asks for its
+    state.
+    """
     module = await module_of(tx, standing, module_id, "scorm12", person_id=person_id)
     row = _new_row(tx, standing, module_id, person_id, "scorm12", scorm_attempt.SELF_REPORTED)
     await store.add_attempt(tx.conn, row)
@@ -207,7 +208,9 @@ async def _attempt_and_module(tx: Tx, who: Bearer) -> tuple[Any, Any]:
 
 
 def _state(row: Any) -> ScormAttempt:
-    """The fold of the stream, as its row keeps it: an hour of commits would be long to read at each commit."""
+    """The fold of the stream, as its row keeps it: an hour of commits would be long to read at each
+    commit.
+    """
     return ScormAttempt(
         attempt_id=row.attempt_id,
         enrollment_id=row.enrollment_id,

@@ -1,8 +1,8 @@
 """Quizzes: what may be asked, how a paper is drawn, how answers are graded. PURE.
 
 A published quiz never changes; a change is a new version, and an attempt keeps the one it began with.
-Partial credit for multiple response: (right ticks - wrong ticks) / right options, never below zero, so that ticking
-everything earns nothing.
+Partial credit for multiple response: (right ticks - wrong ticks) / right options, never below zero, so that
+ticking everything earns nothing.
 """
 
 import math
@@ -191,7 +191,9 @@ def check_answer(question: Question, answer: object) -> Answer:
 
 
 def grade(quiz: Quiz, question_ids: Sequence[str], answers: Mapping[str, Answer]) -> Grade:
-    """Grade the questions asked. An unanswered one earns nothing; an answer to another question counts nowhere."""
+    """Grade the questions asked. An unanswered one earns nothing; an answer to another question counts
+    nowhere.
+    """
     results = tuple(_grade(quiz.question(i), answers.get(i)) for i in question_ids)
     possible = math.fsum(r.max_points for r in results)
     score = math.fsum(r.points for r in results) / possible * 100 if possible else 0.0

@@ -1,7 +1,8 @@
 """A learner's attempt at a quiz, as events of the stream attempt/<id>. PURE; answers stay sealed in here.
 
-The server is the clock: after the deadline only a short grace for the network is left, then a durable timer submits
-what was saved. Answers carry rising numbers, so that one late on the wire never overwrites a newer one.
+The server is the clock: after the deadline only a short grace for the network is left, then a durable timer
+submits what was saved. Answers carry rising numbers, so that one late on the wire never overwrites a newer
+one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,10 @@ from typing import Literal
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+
+from assessment import quiz as quizzes
+from assessment.errors import AlreadySubmitted, BadAnswer, NoAttemptsLeft, StaleAnswer, TooLate
+from assessment.quiz import Answer, Grade, Quiz
 from lyceum.assessment.v1.events_pb2 import (
     AnswerSaved,
     AssessmentFailed,
@@ -20,10 +25,6 @@ from lyceum.assessment.v1.events_pb2 import (
     QuestionResult,
     QuizAttemptStarted,
 )
-
-from assessment import quiz as quizzes
-from assessment.errors import AlreadySubmitted, BadAnswer, NoAttemptsLeft, StaleAnswer, TooLate
-from assessment.quiz import Answer, Grade, Quiz
 
 SERVER_GRADED = "server-graded"
 GRACE = timedelta(seconds=5)  # what was sent in time may arrive a little later

@@ -5,9 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from lyceum.assessment.v1.events_pb2 import QuizPublished
-from lyceum_kit.ledger import Tx
-from lyceum_kit.timers import Timer
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from assessment import quiz as quizzes
@@ -18,6 +15,9 @@ from assessment.peers import Standing
 from assessment.playing import module_of
 from assessment.quiz import Answer, Question, Quiz
 from assessment.quiz_attempt import QuizAttempt, SaveAnswer, Start, Submit
+from lyceum.assessment.v1.events_pb2 import QuizPublished
+from lyceum_kit.ledger import Tx
+from lyceum_kit.timers import Timer
 
 DEADLINE = "quiz-deadline"
 
@@ -38,7 +38,9 @@ class Sheet:
 
 
 async def publish(tx: Tx, quiz: Quiz) -> Quiz:
-    """A new quiz, or the next version of one: what is published never changes. Raises BadQuiz or UnknownQuiz."""
+    """A new quiz, or the next version of one: what is published never changes. Raises BadQuiz or
+    UnknownQuiz.
+    """
     quizzes.checked(quiz)
     newest = await store.quiz(tx.conn, tx.tenant, quiz.quiz_id) if quiz.quiz_id else None
     if quiz.quiz_id and newest is None:
@@ -127,7 +129,9 @@ async def show(tx: Tx, attempt_id: str, *, person_id: str, vault: Vault) -> Shee
 async def save_answer(
     tx: Tx, attempt_id: str, question_id: str, *, person_id: str, sequence: int, answer: object, vault: Vault
 ) -> int:
-    """Save one answer; the number under which it is saved. A repetition is acknowledged and changes nothing."""
+    """Save one answer; the number under which it is saved. A repetition is acknowledged and changes
+    nothing.
+    """
     sheet = await _sheet(tx, attempt_id, person_id=person_id, vault=vault, lock=True)
     if question_id not in sheet.attempt.question_ids:
         raise UnknownAttempt("This attempt does not ask that question")

@@ -4,6 +4,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc.aio
+
+from assessment import certifying, store
+from assessment.peers import People
 from lyceum.assessment.v1 import assessment_service_pb2 as pb
 from lyceum.assessment.v1.assessment_service_pb2_grpc import (
     AssessmentServiceServicer,
@@ -13,9 +16,6 @@ from lyceum_kit.errors import Forbidden
 from lyceum_kit.ledger import Ledger
 from lyceum_kit.rpc import RpcService, caller
 from lyceum_kit.tokens import Caller
-
-from assessment import certifying, store
-from assessment.peers import People
 
 CHUNK = 200
 _STATUS = {

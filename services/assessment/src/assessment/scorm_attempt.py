@@ -1,8 +1,8 @@
 """A learner's attempt at a SCORM 1.2 module, as events of the stream attempt/<id>. PURE.
 
-One attempt belongs to one enrolment and module and lives through many sessions. A new session takes the attempt over;
-what an older one still sends is refused. Commits are numbered within their session: a number that is not above
-the last was delivered before, and changes nothing.
+One attempt belongs to one enrolment and module and lives through many sessions. A new session takes the
+attempt over; what an older one still sends is refused. Commits are numbered within their session: a number
+that is not above the last was delivered before, and changes nothing.
 """
 
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from datetime import datetime
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from lyceum.assessment.v1.events_pb2 import ModuleCompleted, ProgressRecorded, SessionLaunched
 
 from assessment.errors import Superseded
 from assessment.scorm_cmi import Reported
+from lyceum.assessment.v1.events_pb2 import ModuleCompleted, ProgressRecorded, SessionLaunched
 
 SELF_REPORTED = "self-reported"  # a browser can forge what a package says
 
@@ -112,9 +112,10 @@ def _commit(state: ScormAttempt, command: Commit, now: datetime) -> Sequence[Mes
 def outcome(reported: Reported, *, finish: bool, mastery_score: float | None) -> str:
     """The lesson status that counts: the server's, not the package's.
 
-    SCORM 1.2 (run-time, cmi.core.lesson_status): a package that finishes and never set a status has completed; and
-    where the manifest gives a mastery score and the package a score, the score decides between passed and failed.
-    It does so only for a package that claims to be done: a half-way score must not pass an incomplete attempt.
+    SCORM 1.2 (run-time, cmi.core.lesson_status): a package that finishes and never set a status has
+    completed; and where the manifest gives a mastery score and the package a score, the score decides
+    between passed and failed. It does so only for a package that claims to be done: a half-way score must
+    not pass an incomplete attempt.
     """
     status = reported.lesson_status
     if finish and status == "not attempted":

@@ -1,6 +1,7 @@
 """The SCORM 1.2 data model as it crosses the wire. PURE: reads, checks and prepares `cmi`, stores nothing.
 
-The shape is that of the JSON the player sends: {"core": {…}, "suspend_data": "…", "interactions": {"0": {…}}, …}.
+The shape is that of the JSON the player sends: {"core": {…}, "suspend_data": "…", "interactions": {"0":
+{…}}, …}.
 """
 
 import copy
@@ -113,8 +114,8 @@ def to_resume(
 ) -> Cmi:
     """The model a new session starts with: what was saved, and what only the server may say.
 
-    `exit` and `session_time` belong to the last session: kept, its time would count twice. An unfinished attempt is
-    a "resume" also when the tab was closed before the package could say "suspend".
+    `exit` and `session_time` belong to the last session: kept, its time would count twice. An unfinished
+    attempt is a "resume" also when the tab was closed before the package could say "suspend".
     """
     cmi: Cmi = copy.deepcopy(saved) if saved else {}
     core = _section(cmi, "core")

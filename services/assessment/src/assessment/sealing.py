@@ -1,7 +1,9 @@
-"""Encryption at rest: what people write is sealed with a key of their own, and their keys with the master key.
+"""Encryption at rest: what people write is sealed with a key of their own, and their keys with the master
+key.
 
-Erasing a person destroys their key; what is sealed with it, in events and in backups, can never be read again.
-AES-256-GCM; the tenant, the stream and the field are authenticated, so a sealed value cannot be moved elsewhere.
+Erasing a person destroys their key; what is sealed with it, in events and in backups, can never be read
+again. AES-256-GCM; the tenant, the stream and the field are authenticated, so a sealed value cannot be moved
+elsewhere.
 """
 
 import os

@@ -5,8 +5,9 @@ import binascii
 from datetime import timedelta
 from pathlib import Path
 
-from lyceum_kit.settings import KitSettings
 from pydantic import Field, SecretStr, field_validator
+
+from lyceum_kit.settings import KitSettings
 
 
 class Settings(KitSettings):
@@ -16,7 +17,7 @@ class Settings(KitSettings):
     )
     assessment_player_dir: Path | None = Field(
         None,
-        description="Folder that holds scorm12.min.js (scorm-again); by default the web build's dist/lms.",
+        description="Folder that holds scorm12.js (scorm-again); by default the web build's dist/lms.",
     )
     assessment_launch_lifetime: timedelta = Field(
         timedelta(hours=12), description="How long a launched module may go on reporting."

@@ -143,7 +143,7 @@ async def completions(conn: AsyncConnection, tenant: UUID, enrollment_id: str) -
     """What was completed or passed for an enrolment, with scores."""
     c = attempts.c
     where = and_(c.tenant == tenant, c.enrollment_id == enrollment_id, c.completed_at.is_not(None))
-    return (await conn.execute(select(c.module_id, c.score, c.assurance).where(where))).all()
+    return (await conn.execute(select(attempts).where(where))).all()
 
 
 # Launches

@@ -1,8 +1,7 @@
 """`python -m catalog serve | consume | run | migrate`."""
 
-from lyceum_kit.service import main
-
 from catalog.app import build
 from catalog.settings import Settings
+from lyceum_kit.service import main
 
 main(build, Settings)

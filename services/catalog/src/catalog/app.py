@@ -2,6 +2,11 @@
 
 from uuid import uuid4
 
+from catalog import http, rpc
+from catalog.content import ContentApp, HostSplit
+from catalog.importer import Importer
+from catalog.settings import Settings
+from catalog.storage import ContentStore
 from lyceum_kit.db import make_engine
 from lyceum_kit.http import make_app
 from lyceum_kit.ids import Clock, NewId, new_id, utc_now
@@ -10,12 +15,6 @@ from lyceum_kit.rpc import Peers
 from lyceum_kit.service import Service
 from lyceum_kit.tokens import Verifier
 from lyceum_kit.topics import feeds
-
-from catalog import http, rpc
-from catalog.content import ContentApp, HostSplit
-from catalog.importer import Importer
-from catalog.settings import Settings
-from catalog.storage import ContentStore
 
 
 def content_app(settings: Settings, store: ContentStore) -> ContentApp:

@@ -7,7 +7,7 @@ random (128 bits, UUIDv4), and so is its address; whoever has it may read, as wi
 
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -135,7 +135,7 @@ class HostSplit:
         await app(scope, receive, send)
 
 
-def requested(header: str, size: int) -> Span | str | None:
+def requested(header: str, size: int) -> Span | Literal["unsatisfiable"] | None:
     """The one range a request asks for; None for the whole file (no range, several, or nonsense)."""
     match = _RANGE.match(header)
     if match is None or match.groups() == ("", ""):

@@ -10,6 +10,8 @@ from datetime import datetime
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+
+from catalog.errors import CourseRetired, ModulesInvalid, NothingToPublish
 from lyceum.catalog.v1.events_pb2 import (
     MODULE_KIND_QUIZ,
     MODULE_KIND_READING,
@@ -19,8 +21,6 @@ from lyceum.catalog.v1.events_pb2 import (
     CoursePublished,
     Module,
 )
-
-from catalog.errors import CourseRetired, ModulesInvalid, NothingToPublish
 
 MAX_MODULES = 100
 # All texts of a version are in one event, which may have 512 KiB.

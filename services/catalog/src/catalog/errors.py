@@ -15,9 +15,8 @@ TooLarge
 
 from collections.abc import Mapping
 
-from lyceum_kit.errors import Invalid, Refused, TooLarge
-
 from catalog.packages.refusal import REFUSALS, Refusal
+from lyceum_kit.errors import Invalid, Refused, TooLarge
 
 
 class PackageRefused(Invalid):

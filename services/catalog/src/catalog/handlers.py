@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from catalog import course, path, store
+from catalog.errors import ModulesInvalid, SlugTaken
 from lyceum.catalog.v1.events_pb2 import (
     CoursePublished,
     Module,
@@ -20,15 +22,12 @@ from lyceum.catalog.v1.events_pb2 import (
 from lyceum_kit.errors import NotFound
 from lyceum_kit.ledger import Tx
 
-from catalog import course, path, store
-from catalog.errors import ModulesInvalid, SlugTaken
-
-KINDS: Mapping[str, ModuleKind] = {
+KINDS: Mapping[str, ModuleKind.ValueType] = {
     "scorm12": ModuleKind.MODULE_KIND_SCORM12,
     "quiz": ModuleKind.MODULE_KIND_QUIZ,
     "reading": ModuleKind.MODULE_KIND_READING,
 }
-KIND_NAMES: Mapping[int, str] = {kind: name for name, kind in KINDS.items()}
+KIND_NAMES: Mapping[ModuleKind.ValueType, str] = {kind: name for name, kind in KINDS.items()}
 
 
 async def create_course(tx: Tx, draft: Mapping[str, Any]) -> UUID:

@@ -6,17 +6,17 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from lyceum.catalog.v1.events_pb2 import Module, PackageImported, PathItem, PathPublished
-from lyceum_kit.errors import Malformed, NotFound
-from lyceum_kit.http import MIB, Model, Page, Pages, Paging, allow, body_limit, page
-from lyceum_kit.ledger import Ledger
-from lyceum_kit.tokens import Caller
 from pydantic import BaseModel, Field, StringConstraints
 from starlette.datastructures import UploadFile
 
 from catalog import handlers, store
 from catalog.errors import UploadMissing
 from catalog.importer import Importer
+from lyceum.catalog.v1.events_pb2 import Module, PackageImported, PathItem, PathPublished
+from lyceum_kit.errors import Malformed, NotFound
+from lyceum_kit.http import MIB, Model, Page, Pages, Paging, allow, body_limit, page
+from lyceum_kit.ledger import Ledger
+from lyceum_kit.tokens import Caller
 
 # The form around a file costs a little.
 FORM_BYTES = MIB
@@ -50,7 +50,7 @@ class CourseBody(Model):
     ] = "en"
     duration_minutes: Annotated[int, Field(ge=0, le=100_000)] = 0
     certifying: bool = False
-    modules: Annotated[list[ModuleBody], Field(max_length=100)] = []
+    modules: list[ModuleBody] = Field(default_factory=list[ModuleBody], max_length=100)
 
 
 class DeprecateBody(Model):
@@ -59,7 +59,7 @@ class DeprecateBody(Model):
 
 class PathItemBody(Model):
     course_id: UUID
-    prerequisite_course_ids: Annotated[list[UUID], Field(max_length=100)] = []
+    prerequisite_course_ids: list[UUID] = Field(default_factory=list[UUID], max_length=100)
 
 
 class PathBody(Model):

@@ -13,15 +13,15 @@ from typing import Any
 from uuid import UUID
 
 import anyio
-from lyceum.catalog.v1.events_pb2 import PackageImported, PackageItem
-from lyceum_kit.ids import NewId
-from lyceum_kit.ledger import Ledger
 
 from catalog import handlers, store
 from catalog.errors import PackageTooLarge, refused
 from catalog.packages.inspection import File
 from catalog.packages.refusal import Refusal
 from catalog.storage import ContentStore
+from lyceum.catalog.v1.events_pb2 import PackageImported, PackageItem
+from lyceum_kit.ids import NewId
+from lyceum_kit.ledger import Ledger
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,12 @@ class Importer:
         # -I and an empty environment: whatever goes wrong in there knows no secret of ours.
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-m", "catalog.packages.inspection", str(upload), str(unpacked),
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             env={"LC_ALL": "C.UTF-8"},
         )  # fmt: skip
         try:
             async with asyncio.timeout(self.seconds):
-                out, _ = await process.communicate()
+                out, errors = await process.communicate()
         except TimeoutError:
             raise refused(
                 Refusal("inspection-limit", f"The check took longer than {self.seconds:.0f} seconds.")
@@ -98,7 +98,9 @@ class Importer:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-        if process.returncode != 0:
+        if process.returncode is not None and process.returncode > 0:
+            raise RuntimeError(f"the inspection failed: {errors.decode(errors='replace')[-2000:]}")
+        if process.returncode:
             raise refused(
                 Refusal("inspection-limit", "The check ended early: it needed too much time or memory.")
             )

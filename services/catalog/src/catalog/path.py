@@ -4,9 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from google.protobuf.message import Message
-from lyceum.catalog.v1.events_pb2 import PathItem, PathPublished
 
 from catalog.errors import PathInvalid, PrerequisiteCycle
+from lyceum.catalog.v1.events_pb2 import PathItem, PathPublished
 
 MAX_COURSES = 100
 

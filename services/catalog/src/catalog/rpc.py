@@ -5,6 +5,8 @@ from typing import Any
 from uuid import UUID
 
 import grpc.aio
+
+from catalog import store
 from lyceum.catalog.v1 import catalog_service_pb2 as pb
 from lyceum.catalog.v1.catalog_service_pb2_grpc import (
     CatalogServiceServicer,
@@ -14,8 +16,6 @@ from lyceum_kit.errors import Invalid, NotFound
 from lyceum_kit.ledger import Ledger
 from lyceum_kit.rpc import RpcService, caller
 
-from catalog import store
-
 PAGE = 200
 
 
@@ -23,7 +23,7 @@ class Servicer(CatalogServiceServicer):
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    async def GetCourse(self, request: pb.GetCourseRequest, context: Any) -> pb.Course:  # noqa: ARG002
+    async def GetCourse(self, request: pb.GetCourseRequest, context: Any) -> pb.Course:
         """A version of a course (0: the newest)."""
         tenant, version = caller().tenant, _version(request.course_version)
         async with self._ledger.read(tenant) as conn:
@@ -35,7 +35,7 @@ class Servicer(CatalogServiceServicer):
     async def ListCourses(
         self,
         request: pb.ListCoursesRequest,
-        context: Any,  # noqa: ARG002
+        context: Any,
     ) -> AsyncIterator[pb.ListCoursesResponse]:
         """The newest versions by title, a transaction a page: a slow reader holds nothing."""
         tenant, search = caller().tenant, _text(request.search)
@@ -50,7 +50,7 @@ class Servicer(CatalogServiceServicer):
                 return
             after = (rows[-1].published.title, UUID(rows[-1].published.course_id))
 
-    async def GetPath(self, request: pb.GetPathRequest, context: Any) -> pb.Path:  # noqa: ARG002
+    async def GetPath(self, request: pb.GetPathRequest, context: Any) -> pb.Path:
         """A version of a learning path (0: the newest)."""
         tenant, version = caller().tenant, _version(request.path_version)
         async with self._ledger.read(tenant) as conn:

@@ -1,7 +1,8 @@
 """Catalog's settings."""
 
-from lyceum_kit.settings import KitSettings
 from pydantic import Field
+
+from lyceum_kit.settings import KitSettings
 
 
 class Settings(KitSettings):
@@ -13,8 +14,8 @@ class Settings(KitSettings):
         "", description="Where uploads wait while they are checked; empty: the system's."
     )
     catalog_upload_bytes: int = Field(
-        500 * 1024 * 1024, ge=1, description="The largest package that is taken."
+        default=500 * 1024 * 1024, ge=1, description="The largest package that is taken."
     )
     catalog_inspection_seconds: float = Field(
-        30.0, gt=0, description="How long the check of one package may take."
+        default=30.0, gt=0, description="How long the check of one package may take."
     )

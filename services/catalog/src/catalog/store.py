@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from lyceum.catalog.v1.events_pb2 import CoursePublished, PackageImported, PathPublished
 from sqlalchemy import and_, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from catalog.tables import course_versions, courses, packages, path_versions, paths
+from lyceum.catalog.v1.events_pb2 import CoursePublished, PackageImported, PathPublished
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,12 @@ async def published_course(
 
 
 async def published_courses(
-    conn: AsyncConnection, tenant: UUID, *, search: str = "", after: tuple[str, UUID] | None = None, limit: int = 200
+    conn: AsyncConnection,
+    tenant: UUID,
+    *,
+    search: str = "",
+    after: tuple[str, UUID] | None = None,
+    limit: int = 200,
 ) -> list[PublishedCourse]:
     """The newest versions by title. `after` is (title, course id) of the last one seen."""
     key = (courses.c.title, courses.c.course_id)

@@ -1,6 +1,7 @@
 """Identity's ledger and its own tables."""
 
 from alembic import op
+
 from lyceum_kit.schema import ledger_tables, shared_table, tenant_table
 
 revision = "0001"

@@ -6,10 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from lyceum.identity.v1 import events_pb2 as pb
-from lyceum_kit.errors import NotFound
-from lyceum_kit.ledger import Ledger, Tx
-
 from identity import hris, sign_in, store, webhook_store
 from identity.errors import SlugTaken, SnapshotDecided
 from identity.handlers import Differences, apply_listing, apply_missing, grant_roles, hear
@@ -19,6 +15,9 @@ from identity.signatures import new_secret
 from identity.store import SnapshotRow
 from identity.vault import Vault
 from identity.webhook_store import Endpoint
+from lyceum.identity.v1 import events_pb2 as pb
+from lyceum_kit.errors import NotFound
+from lyceum_kit.ledger import Ledger, Tx
 
 LOCAL = "local"  # the source of people whom no HR system brought
 CHUNK = 500

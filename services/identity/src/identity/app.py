@@ -4,6 +4,15 @@ from datetime import timedelta
 from functools import partial
 
 from fastapi import APIRouter
+from sqlalchemy import text
+
+from identity import bamboohr, handlers, http, intake, rpc, setup_http, sign_in_http
+from identity.administration import Breaker
+from identity.keys import SigningKeys
+from identity.settings import Settings
+from identity.sign_in import Tokens
+from identity.tenancy import Tenancy
+from identity.vault import Vault
 from lyceum_kit.db import make_engine
 from lyceum_kit.http import make_app
 from lyceum_kit.ids import Clock, NewId, new_id, utc_now
@@ -12,15 +21,6 @@ from lyceum_kit.rpc import Peers
 from lyceum_kit.service import Service
 from lyceum_kit.tokens import Verifier
 from lyceum_kit.topics import feeds
-from sqlalchemy import text
-
-from identity import bamboohr, handlers, http, intake, rpc, sign_in_http
-from identity.administration import Breaker
-from identity.keys import SigningKeys
-from identity.settings import Settings
-from identity.sign_in import Tokens
-from identity.tenancy import Tenancy
-from identity.vault import Vault
 
 
 def build(
@@ -46,9 +46,14 @@ def build(
     )
 
     router = APIRouter()
-    router.include_router(sign_in_http.routes(ledger, tenancy, keys, tokens, settings))
-    router.include_router(http.routes(ledger, tenancy, vault, keys, settings, new_id=new_id))
-    router.include_router(intake.routes(ledger, tenancy, vault, breaker))
+    router.include_router(sign_in_http.session_routes(ledger, tenancy, settings))
+    router.include_router(sign_in_http.token_routes(keys, tokens, settings))
+    router.include_router(http.routes(ledger, tenancy))
+    router.include_router(setup_http.tenant_routes(ledger, tenancy, keys, settings, new_id=new_id))
+    router.include_router(setup_http.client_routes(ledger, tenancy))
+    router.include_router(setup_http.webhook_routes(ledger, tenancy, vault, settings))
+    router.include_router(intake.snapshot_routes(ledger, tenancy, breaker))
+    router.include_router(intake.webhook_routes(ledger, tenancy, vault))
 
     async def database() -> None:
         async with engine.connect() as conn:

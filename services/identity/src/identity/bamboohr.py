@@ -1,7 +1,7 @@
 """A small client of BambooHR's API, and the timer that reads a person again after a notice.
 
-A notice has ids only. The person is read outside the webhook's request, with the kit's retries, since the other
-system may be down. The timer's transaction stays open meanwhile, so the call has a short limit.
+A notice has ids only. The person is read outside the webhook's request, with the kit's retries, since the
+other system may be down. The timer's transaction stays open meanwhile, so the call has a short limit.
 """
 
 import asyncio
@@ -11,15 +11,15 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-from lyceum_kit.errors import Unavailable
-from lyceum_kit.ledger import Tx
-from lyceum_kit.timers import Timer
 
 from identity import hris, store, webhook_store
 from identity.administration import endpoint_place
 from identity.handlers import hear
 from identity.person import Described, Leaves, Record, Statement, present_again
 from identity.vault import Vault
+from lyceum_kit.errors import Unavailable
+from lyceum_kit.ledger import Tx
+from lyceum_kit.timers import Timer
 
 SECONDS = 3.0  # below the kit's idle_in_transaction_session_timeout
 MAX_BYTES = 256 * 1024

@@ -15,10 +15,6 @@ from typing import Literal
 from uuid import UUID
 
 from google.protobuf.message import Message
-from lyceum.identity.v1 import events_pb2 as pb
-from lyceum_kit.errors import NotFound
-from lyceum_kit.ledger import Tx
-from lyceum_kit.timers import Timer
 
 from identity import hris, store, webhook_store
 from identity.hris import Listed, Notice, Said
@@ -42,6 +38,10 @@ from identity.person import (
     status_name,
 )
 from identity.store import PersonRow
+from lyceum.identity.v1 import events_pb2 as pb
+from lyceum_kit.errors import NotFound
+from lyceum_kit.ledger import Tx
+from lyceum_kit.timers import Timer
 
 PERSON_DAY = "person-day"
 READ_AGAIN = "hris-read"
@@ -86,16 +86,16 @@ async def settle(tx: Tx, people: Sequence[PersonRow]) -> dict[UUID, Outcome]:
         row for row in people if looks[row.person_id].facts is not None and row.status in ("held", "prehire")
     ]
     rows = {row.person_id: row for row in people}
-    for row in await store.lock_reports_waiting_for(
-        tx.conn, tx.tenant, source, [a.external_id for a in arriving]
-    ):
+    named = {f.manager_external_id for f in _facts(looks) if f.manager_external_id}
+    managers = await store.published_ids(tx.conn, tx.tenant, source, named)
+    newcomers = [row.external_id for row in arriving]
+    unknown = named - managers.keys()
+    await store.meet(tx.conn, tx.tenant, source, arriving=newcomers, awaited=unknown)
+    managers |= await store.published_ids(tx.conn, tx.tenant, source, unknown)
+    for row in await store.lock_reports_waiting_for(tx.conn, tx.tenant, source, newcomers):
         if row.person_id not in rows:
             rows[row.person_id] = row
             looks[row.person_id] = outlook(row.record, tx.now)
-
-    managers = await store.published_ids(
-        tx.conn, tx.tenant, source, {f.manager_external_id for f in _facts(looks) if f.manager_external_id}
-    )
     managers |= {row.external_id: row.person_id for row in arriving}
     units = await _org_units(tx, {f.department for f in _facts(looks) if f.department})
     streams = await tx.load_many([f"person/{person_id}" for person_id in rows])
@@ -106,8 +106,8 @@ async def settle(tx: Tx, people: Sequence[PersonRow]) -> dict[UUID, Outcome]:
     for person_id, row in rows.items():
         look = looks[person_id]
         facts = look.facts
-        named = facts.manager_external_id if facts else ""
-        manager = managers.get(named) if named != row.external_id else None
+        above = facts.manager_external_id if facts else ""
+        manager = managers.get(above) if above != row.external_id else None
         stream = streams[f"person/{person_id}"]
         person = person_from(stream.events)
         command = Settle(
@@ -126,7 +126,7 @@ async def settle(tx: Tx, people: Sequence[PersonRow]) -> dict[UUID, Outcome]:
         tx.append(f"person/{person_id}", events, expected=stream.version)
         for event in events:
             person = evolve(person, event)
-        after = _published(row, person, profile, look, named)
+        after = _published(row, person, profile, look, above)
         _set_timer(tx, row, look.changes_at)
         if (row.manager_id, row.active) != (after.manager_id, after.active):
             leads |= {row.manager_id, after.manager_id} - {""}
@@ -154,7 +154,7 @@ async def _org_units(tx: Tx, codes: Collection[str]) -> dict[str, UUID]:
     return found
 
 
-def _published(row: PersonRow, person: Person, profile: Profile, look: Outlook, named: str) -> PersonRow:
+def _published(row: PersonRow, person: Person, profile: Profile, look: Outlook, above: str) -> PersonRow:
     """The row as the tables show the person after the events."""
     job = person.job or pb.Job()
     return replace(
@@ -168,7 +168,7 @@ def _published(row: PersonRow, person: Person, profile: Profile, look: Outlook, 
         location=job.location,
         job_title=job.job_title,
         manager_id=job.manager_id,
-        manager_external_id=named if look.facts else row.manager_external_id,
+        manager_external_id=above if look.facts else row.manager_external_id,
         hire_date=job.hire_date or _announced(row.record),
         time_zone=job.time_zone or row.time_zone,
         employment_type=job.employment_type,

@@ -1,11 +1,11 @@
 """PURE: what HR systems send, read strictly, as statements about people (`person.Statement`).
 
-Three shapes: the vendor-neutral event, a full snapshot, and BambooHR's notice, which names ids only, and the record
-that is then read from BambooHR. Fields nobody knows are let pass: HR systems grow them.
+Three shapes: the vendor-neutral event, a full snapshot, and BambooHR's notice, which names ids only, with the
+record that is then read from BambooHR. Fields nobody knows are let pass: HR systems grow them.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal, TypeVar, cast
@@ -32,7 +32,7 @@ CLOCK_SKEW = timedelta(minutes=5)
 
 
 def strict_json(raw: bytes) -> Any:
-    """JSON that every reader understands alike (RFC 8785's I-JSON): no NaN, twin keys, lone surrogates or NUL."""
+    """JSON that every reader understands alike (I-JSON, RFC 7493): no NaN, twin keys, lone surrogate, NUL."""
     try:
         value = json.loads(raw.decode(), object_pairs_hook=_object, parse_constant=_constant)
         _check(value, 0)
@@ -215,7 +215,7 @@ def read_notices(value: Any) -> list[Notice]:
     """BambooHR's webhook: who changed, not how. Its ids may be numbers."""
     match value:
         case {"employees": [*found]}:
-            value = {"employees": [_notice(each) for each in cast("list[Any]", found)]}
+            value = {"employees": [_notice(each) for each in found]}
         case _:
             pass
     return list(_valid(Notices, value).employees)
@@ -328,10 +328,3 @@ def _valid(model: type[M], value: Any, where: str = "") -> M:
             for error in e.errors(include_url=False, include_input=False, include_context=False)[:20]
         ]
         raise Invalid(f"{problems[0]['field'] or 'body'}: {problems[0]['problem']}", problems=problems) from e
-
-
-def by_person(said: Iterable[Said]) -> dict[str, list[Statement]]:
-    found: dict[str, list[Statement]] = {}
-    for one in said:
-        found.setdefault(one.external_id, []).append(one.statement)
-    return found

@@ -1,4 +1,4 @@
-"""Where HR systems deliver: signed webhooks (public routes, the signature is the credential) and full snapshots.
+"""Where HR systems deliver: signed webhooks (public, the signature is the credential) and full snapshots.
 
 A 2xx is only said once the message is durable.
 """
@@ -11,10 +11,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from lyceum_kit.errors import NotFound
-from lyceum_kit.http import MIB, allow, body_limit, public
-from lyceum_kit.ledger import Ledger
-from lyceum_kit.tokens import Caller
 
 from identity import hris, store, webhook_store
 from identity.administration import Breaker, apply_held, discard_held, endpoint_place, take_snapshot
@@ -24,18 +20,22 @@ from identity.signatures import verify_bamboohr, verify_standard
 from identity.tenancy import Tenancy
 from identity.vault import Vault
 from identity.webhook_store import Endpoint
+from lyceum_kit.errors import NotFound
+from lyceum_kit.http import MIB, allow, body_limit, public
+from lyceum_kit.ledger import Ledger
+from lyceum_kit.tokens import Caller
 
 SNAPSHOT_LIMIT = 20 * MIB
 Hris = Annotated[Caller, allow("hris", "admin", "operator")]
 Admin = Annotated[Caller, allow("admin", "operator")]
 
 
-def routes(ledger: Ledger, tenancy: Tenancy, vault: Vault, breaker: Breaker) -> APIRouter:
+def webhook_routes(ledger: Ledger, tenancy: Tenancy, vault: Vault) -> APIRouter:
     router = APIRouter()
 
     @router.post("/webhooks/{tenant_slug}/{endpoint_id}", dependencies=[public])
     async def receive(tenant_slug: str, endpoint_id: UUID, request: Request) -> JSONResponse:
-        """A signed message of an HR system. Answers 2xx once it is durable, also when it was delivered before."""
+        """A signed message of an HR system. 2xx once it is durable, also when it was delivered before."""
         body = await request.body()
         if request.headers.get("content-encoding", "identity") != "identity":
             raise EncodedBody
@@ -72,6 +72,13 @@ def routes(ledger: Ledger, tenancy: Tenancy, vault: Vault, breaker: Breaker) -> 
             tenant, take_webhook, endpoint.endpoint_id, webhook_id, endpoint.source, said, actor=actor
         )
         return JSONResponse({"result": outcome}, 202 if outcome in ("held", "waiting") else 200)
+
+    _ = receive
+    return router
+
+
+def snapshot_routes(ledger: Ledger, tenancy: Tenancy, breaker: Breaker) -> APIRouter:
+    router = APIRouter()
 
     @router.get("/hris/held")
     async def held(who: Admin, tenant_slug: str = "") -> dict[str, Any]:
@@ -132,5 +139,5 @@ def routes(ledger: Ledger, tenancy: Tenancy, vault: Vault, breaker: Breaker) -> 
         tenant = await tenancy.of(who, tenant_slug)
         await ledger.run(tenant.tenant_id, discard_held, snapshot_id, actor=who.subject)
 
-    _ = receive, held, put_snapshot, held_snapshots, apply, discard
+    _ = held, put_snapshot, held_snapshots, apply, discard
     return router

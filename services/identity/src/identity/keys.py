@@ -1,15 +1,15 @@
-"""The keys that sign access tokens: made at the first start, sealed at rest, rotated without an interruption."""
+"""The keys that sign access tokens: made at the first start, sealed at rest, rotated without a break."""
 
 import json
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from joserfc.jwk import ECKey
-from lyceum_kit.ledger import Ledger
-from lyceum_kit.tokens import Jwks, Keys
 
 from identity import sign_in_store
 from identity.vault import Vault
+from lyceum_kit.ledger import Ledger
+from lyceum_kit.tokens import Jwks, Keys
 
 # A new key is published for a while before it signs: verifiers ask for unknown keys once a minute at most.
 ANNOUNCED = timedelta(minutes=2)
@@ -24,7 +24,7 @@ class SigningKeys:
         self._vault = vault
         self._overlap = overlap
         self._keys: Keys | None = None
-        self._read_at = datetime.min
+        self._read_at = datetime.min.replace(tzinfo=UTC)
 
     async def current(self) -> Keys:
         """The key that signs now, and all that verify."""
@@ -37,7 +37,7 @@ class SigningKeys:
         return (await self.current()).public()
 
     async def rotate(self) -> str:
-        """Announce a new key, which signs after two minutes; those before it verify until the overlap ends."""
+        """Announce a new key, which signs in two minutes; those before it verify until the overlap ends."""
         now = self._ledger.clock()
         async with self._ledger.engine.begin() as conn:
             await sign_in_store.lock_keys(conn)

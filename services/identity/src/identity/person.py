@@ -1,8 +1,8 @@
 """PURE: what HR said about a person, and which events follow from it. No clock, no ids, no database.
 
-HR systems repeat themselves, overtake themselves and speak of the future. So what they say is kept as a `Record`,
-which `heard` merges in any order to the same value; `outlook` reads from it what holds now and when that changes;
-`decide` compares this with the person as published and emits the differences only.
+HR systems repeat themselves, overtake themselves and speak of the future. So what they say is kept as a
+`Record`, which `heard` merges in any order to the same value; `outlook` reads from it what holds now and when
+that changes; `decide` compares this with the person as published and emits the differences only.
 
     statement --heard--> Record --outlook(now)--> Outlook --decide(Person)--> events --evolve--> Person
 
@@ -16,6 +16,7 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from google.protobuf.message import Message
+
 from lyceum.identity.v1 import events_pb2 as pb
 
 ACTIVE = (pb.EMPLOYMENT_STATUS_ACTIVE, pb.EMPLOYMENT_STATUS_ON_LEAVE)
@@ -66,6 +67,7 @@ class Leaves:
 
 
 Statement = Described | Leaves
+Status = pb.EmploymentStatus.ValueType
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ def waits_for_hire(record: Record) -> bool:
 
 
 def present_again(record: Record, statement: Described, now: datetime) -> Described:
-    """A full listing shows somebody: that rehires who had left, but is no reason to cancel a leave to come."""
+    """A full listing shows somebody: that rehires who had left, but cancels no leave to come."""
     gone = outlook(record, now).left
     return replace(statement, hires=gone is not None and statement.said_at > gone.said_at)
 
@@ -191,7 +193,7 @@ def present_again(record: Record, statement: Described, now: datetime) -> Descri
 class Person:
     """What the events say so far."""
 
-    status: pb.EmploymentStatus = pb.EMPLOYMENT_STATUS_UNSPECIFIED
+    status: Status = pb.EMPLOYMENT_STATUS_UNSPECIFIED
     job: pb.Job | None = None
     roles: tuple[str, ...] = ("learner",)
 
@@ -248,8 +250,11 @@ def decide(person: Person, command: Command) -> list[Message]:
                 return []
             return [pb.UserProfileChanged(person_id=person_id, changed=changed)]
         case SetRoles(person_id, granted, leads):
-            roles = tuple(sorted({"learner", *granted, *(["manager"] if leads else [])}))
-            return [] if roles == person.roles else [pb.RolesChanged(person_id=person_id, roles=roles)]
+            derived: set[str] = {"learner", "manager"} if leads else {"learner"}
+            roles = tuple(sorted(derived | set(granted)))
+            if roles == person.roles:
+                return []
+            return [pb.RolesChanged(person_id=person_id, roles=roles)]
 
 
 def _settle(person: Person, command: Settle) -> list[Message]:
@@ -306,7 +311,7 @@ def job_of(facts: PersonFacts, *, org_unit_id: str, manager_id: str) -> pb.Job:
     )
 
 
-def _changed(person: Person, status: pb.EmploymentStatus, job: pb.Job) -> list[str]:
+def _changed(person: Person, status: Status, job: pb.Job) -> list[str]:
     before = person.job or pb.Job()
     names = [f.name for f in pb.Job.DESCRIPTOR.fields if getattr(before, f.name) != getattr(job, f.name)]
     return names if status == person.status else [*names, "status"]
@@ -363,11 +368,12 @@ def record_from_json(data: dict[str, Any]) -> Record:
         return date.fromisoformat(value) if value else None
 
     def described(s: dict[str, Any]) -> Described:
+        facts: dict[str, Any] = {**s["facts"], "hire_date": day(s["facts"]["hire_date"])}
         return Described(
             said_at=datetime.fromisoformat(s["said_at"]),
             effective_on=day(s["effective_on"]),
             hires=s["hires"],
-            facts=PersonFacts(**{**s["facts"], "hire_date": day(s["facts"]["hire_date"])}),
+            facts=PersonFacts(**facts),
             profile=Profile(**s["profile"]),
         )
 
@@ -386,7 +392,7 @@ def record_from_json(data: dict[str, Any]) -> Record:
 
 StatusName = Literal["held", "prehire", "active", "on_leave", "terminated"]
 
-STATUS_NAMES: dict[int, StatusName] = {
+STATUS_NAMES: dict[Status, StatusName] = {
     pb.EMPLOYMENT_STATUS_PREHIRE: "prehire",
     pb.EMPLOYMENT_STATUS_ACTIVE: "active",
     pb.EMPLOYMENT_STATUS_ON_LEAVE: "on_leave",

@@ -5,16 +5,16 @@ from typing import Any
 from uuid import UUID
 
 import grpc.aio
+
+from identity import store
+from identity.http import may_see, visible_to
+from identity.store import PersonRow
 from lyceum.identity.v1 import events_pb2 as events
 from lyceum.identity.v1 import identity_service_pb2 as pb
 from lyceum.identity.v1 import identity_service_pb2_grpc as stubs
 from lyceum_kit.errors import Invalid, NotFound
 from lyceum_kit.ledger import Ledger
 from lyceum_kit.rpc import RpcService, caller
-
-from identity import store
-from identity.http import may_see, visible_to
-from identity.store import PersonRow
 
 MAX_IDS = 1000
 ROLES = frozenset({"service", "admin", "manager", "reader"})
@@ -56,7 +56,7 @@ class IdentityServicer(stubs.IdentityServiceServicer):
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    async def GetPerson(self, request: pb.GetPersonRequest, context: Any) -> pb.Person:  # noqa: ARG002, N802
+    async def GetPerson(self, request: pb.GetPersonRequest, context: Any) -> pb.Person:
         who = caller()
         async with self._ledger.read(who.tenant) as conn:
             row = await store.person(conn, who.tenant, _id(request.person_id))
@@ -64,10 +64,10 @@ class IdentityServicer(stubs.IdentityServiceServicer):
             raise NotFound
         return as_message(row)
 
-    async def GetPeople(  # noqa: N802
+    async def GetPeople(
         self,
         request: pb.GetPeopleRequest,
-        context: Any,  # noqa: ARG002
+        context: Any,
     ) -> pb.GetPeopleResponse:
         who = caller()
         if len(request.person_ids) > MAX_IDS:
@@ -77,10 +77,10 @@ class IdentityServicer(stubs.IdentityServiceServicer):
             rows = await store.people_by_id(conn, who.tenant, ids)
         return pb.GetPeopleResponse(people=[as_message(row) for row in rows if may_see(who, row)])
 
-    async def ListPeople(  # noqa: N802
+    async def ListPeople(
         self,
         request: pb.ListPeopleRequest,
-        context: Any,  # noqa: ARG002
+        context: Any,
     ) -> AsyncIterator[pb.ListPeopleResponse]:
         who = caller()
         async with self._ledger.read(who.tenant) as conn:

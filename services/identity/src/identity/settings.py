@@ -1,7 +1,8 @@
 """Identity's settings."""
 
-from lyceum_kit.settings import KitSettings
 from pydantic import Field, SecretStr
+
+from lyceum_kit.settings import KitSettings
 
 
 class Settings(KitSettings):
@@ -11,7 +12,7 @@ class Settings(KitSettings):
     )
     identity_service_clients: dict[str, str] = Field(
         default_factory=dict[str, str],
-        description='Services and the operator: {"enrollment": "<SHA-256 of its secret, hex>", …, "operator": …}.',
+        description='{"<service>": "<SHA-256 of its secret, hex>", …}; "operator" is one.',
     )
     identity_deactivation_share: float = Field(
         0.10,

@@ -1,7 +1,7 @@
 """Who may come in: sessions of browsers, one-time links, API clients and services; and the tokens they get.
 
-Session ids, links and client ids name their tenant, so that row-level security can be set before they are looked up.
-What is stored of a secret is its SHA-256. Each token is asked of the tables: who left gets none any more.
+Session ids, links and client ids name their tenant, so that row-level security can be set before they are
+looked up. What is stored of a secret is its SHA-256. Each token is asked of the tables: who left gets none.
 """
 
 import hmac
@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from lyceum.identity.v1 import events_pb2 as pb
-from lyceum_kit.errors import Malformed, NotFound
-from lyceum_kit.ledger import Ledger, Tx
-from lyceum_kit.tokens import EVERY_TENANT, Caller, sign_token
-
 from identity import sign_in_store, store
 from identity.errors import BadCredentials, LinkUsed, NotSignedIn
 from identity.keys import SigningKeys
 from identity.vault import hashed
+from lyceum.identity.v1 import events_pb2 as pb
+from lyceum_kit.errors import Malformed, NotFound
+from lyceum_kit.ledger import Ledger, Tx
+from lyceum_kit.tokens import EVERY_TENANT, Caller, sign_token
 
 PERSON_TOKEN = timedelta(minutes=10)
 CLIENT_TOKEN = timedelta(minutes=10)
@@ -54,7 +53,7 @@ async def start_session(tx: Tx, person_id: UUID, hours: int) -> str:
         raise NotFound
     value = f"{tx.tenant.hex}.{new_secret()}"
     await sign_in_store.add_session(
-        tx.conn, tx.tenant, hashed(value), person_id, tx.now, tx.now + timedelta(hours=hours)
+        tx.conn, tx.tenant, hashed(value), person_id, now=tx.now, expires_at=tx.now + timedelta(hours=hours)
     )
     return value
 

@@ -7,9 +7,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
-from lyceum_kit.errors import Malformed, NotFound
-from lyceum_kit.http import Model, public
-from lyceum_kit.ledger import Ledger
 
 from identity import sign_in, store
 from identity.errors import BadCredentials, ForeignOrigin, LinkUsed, NotLocal, NotSignedIn
@@ -17,6 +14,9 @@ from identity.keys import SigningKeys
 from identity.settings import Settings
 from identity.sign_in import Tokens
 from identity.tenancy import Tenancy
+from lyceum_kit.errors import Malformed, NotFound
+from lyceum_kit.http import Model, public
+from lyceum_kit.ledger import Ledger
 
 LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
@@ -25,13 +25,9 @@ class Persona(Model):
     person_id: UUID
 
 
-def routes(
-    ledger: Ledger, tenancy: Tenancy, keys: SigningKeys, tokens: Tokens, settings: Settings
-) -> APIRouter:
+def session_routes(ledger: Ledger, tenancy: Tenancy, settings: Settings) -> APIRouter:
     router = APIRouter()
-    secure = settings.app_origin.startswith("https://")
-    # __Host- pins the cookie to this host and to https; browsers refuse it without.
-    cookie = "__Host-lyceum_session" if secure else "lyceum_session"
+    cookie, secure = _cookie(settings), _secure(settings)
 
     def _set_cookie(response: Response, value: str) -> None:
         response.set_cookie(
@@ -108,6 +104,14 @@ def routes(
             await ledger.run(tenant, sign_in.end_session, value)
         response.delete_cookie(cookie, path="/", secure=secure, httponly=True, samesite="lax")
 
+    _ = personas, sign_in_as, follow_link, sign_out
+    return router
+
+
+def token_routes(keys: SigningKeys, tokens: Tokens, settings: Settings) -> APIRouter:
+    router = APIRouter()
+    cookie = _cookie(settings)
+
     @router.post("/token", dependencies=[public])
     async def token(request: Request) -> JSONResponse:
         """A short access token for the session's cookie, or for an API client's secret (RFC 6749 §4.4)."""
@@ -134,8 +138,17 @@ def routes(
         """The public keys of access tokens."""
         return JSONResponse(await keys.public(), headers={"cache-control": "public, max-age=60"})
 
-    _ = personas, sign_in_as, follow_link, sign_out, token, jwks
+    _ = token, jwks
     return router
+
+
+def _cookie(settings: Settings) -> str:
+    # __Host- pins the cookie to this host and to https; browsers refuse it without.
+    return "__Host-lyceum_session" if _secure(settings) else "lyceum_session"
+
+
+def _secure(settings: Settings) -> bool:
+    return settings.app_origin.startswith("https://")
 
 
 def _note(roles: Any) -> str:

@@ -13,7 +13,7 @@ from identity.tables import api_clients, sessions, sign_in_links, signing_keys
 
 
 async def add_session(
-    conn: AsyncConnection, tenant: UUID, hash: bytes, person_id: UUID, now: datetime, expires_at: datetime
+    conn: AsyncConnection, tenant: UUID, hash: bytes, person_id: UUID, *, now: datetime, expires_at: datetime
 ) -> None:
     await conn.execute(
         delete(sessions).where(

@@ -1,4 +1,4 @@
-"""PURE: who signed a webhook. Standard Webhooks (id.timestamp.body, base64) and BambooHR (body + timestamp, hex).
+"""PURE: who signed a webhook. Standard Webhooks signs id.timestamp.body, BambooHR body + timestamp.
 
 Works on the raw bytes as received; a body is parsed only after this. Comparisons take constant time.
 """
@@ -11,9 +11,8 @@ import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from lyceum_kit.errors import Malformed
-
 from identity.errors import BadSignature, BadWebhookId, StaleWebhook
+from lyceum_kit.errors import Malformed
 
 TOLERANCE = timedelta(minutes=5)
 PREFIX = "whsec_"

@@ -1,5 +1,6 @@
-"""Every SQL statement of identity about people, org units and snapshots. (Sign-in has its own: sign_in_store.)"""
+"""Every SQL statement about people, org units and snapshots. (Others: sign_in_store, webhook_store.)"""
 
+import zlib
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -18,6 +19,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    text,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, insert
@@ -65,8 +67,15 @@ class PersonRow:
 _COLUMNS = [people.c[f.name] for f in fields(PersonRow)]
 
 
-def _person(row: Row[Any]) -> PersonRow:
-    return PersonRow(**{**row._mapping, "record": record_from_json(row.record)})  # pyright: ignore[reportArgumentType]
+def row_dict(row: Row[*tuple[Any, ...]]) -> dict[str, Any]:
+    # Public by its documentation; the underscore keeps it apart from column names.
+    return dict(row._mapping)  # pyright: ignore[reportPrivateUsage]
+
+
+def _person(row: Row[*tuple[Any, ...]]) -> PersonRow:
+    values = row_dict(row)
+    values["record"] = record_from_json(values["record"])
+    return PersonRow(**values)
 
 
 # ---- people, for writing
@@ -82,8 +91,8 @@ async def add_people(
 ) -> None:
     """A row for each external id HR has spoken of; those that have one keep it."""
     if new:
-        blank = dict.fromkeys((c.name for c in _COLUMNS), "")
-        rows = [
+        blank: dict[str, Any] = dict.fromkeys((c.name for c in _COLUMNS), "")
+        rows: list[dict[str, Any]] = [
             {
                 **blank,
                 "tenant": tenant,
@@ -102,13 +111,6 @@ async def add_people(
             for external_id, person_id in sorted(new.items())
         ]
         await conn.execute(insert(people).on_conflict_do_nothing(), rows)
-
-
-async def known(conn: AsyncConnection, tenant: UUID, source: str, external_ids: Collection[str]) -> set[str]:
-    query = select(people.c.external_id).where(
-        people.c.tenant == tenant, people.c.source == source, _any_text(people.c.external_id, external_ids)
-    )
-    return set((await conn.execute(query)).scalars())
 
 
 async def lock_by_external_id(
@@ -148,6 +150,33 @@ async def lock_reports_waiting_for(
         .with_for_update()
     )
     return [_person(row) for row in await conn.execute(query)]
+
+
+_MEETINGS = 64
+_MEET = text(
+    "SELECT CASE WHEN exclusive THEN pg_advisory_xact_lock(:place, n) ELSE pg_advisory_xact_lock_shared(:place, n) END"
+    " FROM unnest(CAST(:numbers AS int[]), CAST(:exclusives AS bool[])) AS m(n, exclusive)"
+)
+
+
+async def meet(
+    conn: AsyncConnection, tenant: UUID, source: str, *, arriving: Collection[str], awaited: Collection[str]
+) -> None:
+    """Make a manager and a report who arrive at the same time wait for each other.
+
+    Else neither would see the other: both are not committed yet. Locks are by a hash of the manager's external id,
+    and taken in order.
+    """
+
+    def numbers(external_ids: Collection[str]) -> set[int]:
+        return {zlib.crc32(external_id.encode()) % _MEETINGS for external_id in external_ids}
+
+    exclusive, shared = numbers(arriving), numbers(awaited)
+    if exclusive | shared:
+        ordered = sorted(exclusive | shared)
+        place = zlib.crc32(f"{tenant}/{source}".encode()) - 2**31
+        flags = [n in exclusive for n in ordered]
+        await conn.execute(_MEET, {"place": place, "numbers": ordered, "exclusives": flags})
 
 
 async def published_ids(
@@ -342,7 +371,7 @@ async def list_units(conn: AsyncConnection, tenant: UUID) -> list[dict[str, Any]
         .group_by(org_units.c.org_unit_id, org_units.c.code, org_units.c.mapped)
         .order_by(org_units.c.code)
     )
-    return [dict(row._mapping) for row in await conn.execute(query)]
+    return [row_dict(row) for row in await conn.execute(query)]
 
 
 # ---- snapshots that wait for a person
@@ -374,7 +403,7 @@ async def snapshot(
 ) -> SnapshotRow | None:
     query = select(*_SNAPSHOT).where(snapshots.c.tenant == tenant, snapshots.c.snapshot_id == snapshot_id)
     row = (await conn.execute(query.with_for_update() if lock else query)).one_or_none()
-    return SnapshotRow(**row._mapping) if row else None  # pyright: ignore[reportArgumentType]
+    return SnapshotRow(**row_dict(row)) if row else None
 
 
 async def decide_snapshot(conn: AsyncConnection, tenant: UUID, snapshot_id: UUID, state: str) -> None:
@@ -395,7 +424,7 @@ async def open_snapshots(conn: AsyncConnection, tenant: UUID) -> list[dict[str, 
         )
         .order_by(snapshots.c.received_at)
     )
-    return [dict(row._mapping) for row in await conn.execute(query)]
+    return [row_dict(row) for row in await conn.execute(query)]
 
 
 # ---- arrays

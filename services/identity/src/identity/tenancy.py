@@ -1,15 +1,18 @@
 """Which tenant a request is about: the caller's own, or, for the operator, the one it names by slug."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from identity import webhook_store
 from lyceum_kit import db
 from lyceum_kit.errors import Forbidden, NotFound, Unavailable
 from lyceum_kit.ledger import Ledger
 from lyceum_kit.tokens import Caller
-
-from identity import webhook_store
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Tenancy:
 
     async def by_slug(self, slug: str) -> Tenant:
         if slug not in self._by_slug:
-            found = await self._read(lambda conn: webhook_store.tenant_by_slug(conn, slug))
+            found = await self._read(partial(webhook_store.tenant_by_slug, slug=slug))
             self._by_slug[slug] = found
         return self._by_slug[slug]
 
@@ -47,14 +50,14 @@ class Tenancy:
         for tenant in self._by_slug.values():
             if tenant.tenant_id == tenant_id:
                 return tenant
-        found = await self._read(lambda conn: webhook_store.tenant_by_id(conn, tenant_id))
+        found = await self._read(partial(webhook_store.tenant_by_id, tenant=tenant_id))
         return self._by_slug.setdefault(found.slug, found)
 
     async def all(self) -> list[Tenant]:
         async with self._ledger.engine.connect() as conn:
             return [_tenant(row) for row in await webhook_store.all_tenants(conn)]
 
-    async def _read(self, query: Any) -> Tenant:
+    async def _read(self, query: Callable[[AsyncConnection], Awaitable[Any]]) -> Tenant:
         try:
             async with self._ledger.engine.connect() as conn:
                 row = await query(conn)

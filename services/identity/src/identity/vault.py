@@ -1,4 +1,4 @@
-"""Secrets at rest: AES-256-GCM under one key from the settings. Bound to a place, so rows cannot be swapped."""
+"""Secrets at rest: AES-256-GCM under one key from the settings, bound to a place: rows cannot be swapped."""
 
 import base64
 import binascii

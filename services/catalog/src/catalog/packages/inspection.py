@@ -19,6 +19,7 @@ from catalog.packages.refusal import Refusal, quoted
 
 MEMORY_BYTES = 768 << 20
 CPU_SECONDS = 30
+LIMITS = Limits()
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Package:
     files: Sequence[File]
 
 
-def inspect(upload: BinaryIO, folder: Path, limits: Limits = Limits()) -> Package:
+def inspect(upload: BinaryIO, folder: Path, limits: Limits = LIMITS) -> Package:
     """Check `upload` and unpack it into `folder`, or raise a Refusal."""
     head = upload.read(1024)
     if not head:
@@ -134,7 +135,7 @@ def _no_manifest(paths: Sequence[str] | dict[str, File]) -> Refusal:
 def _limit_process() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-    most = Limits().unpacked_bytes
+    most = LIMITS.unpacked_bytes
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 

@@ -35,7 +35,7 @@ class Node:
         return (child for child in self.children if child.name == name)
 
     def walk(self) -> Iterator["Node"]:
-        stack = [self]
+        stack: list[Node] = [self]
         while stack:
             node = stack.pop()
             yield node
@@ -61,9 +61,11 @@ def read_xml(data: bytes, what: str) -> Node:
         root = etree.fromstring(data, parser)
     except etree.XMLSyntaxError as error:
         raise Refusal(
-            "manifest-not-xml", f"{what} is not well-formed XML: {error.msg}.", entry=what
+            "manifest-not-xml",
+            f"{what} is not well-formed XML: {str(error.msg).splitlines()[0]}.",
+            entry=what,
         ) from None
-    if root.getroottree().docinfo.doctype:
+    if root.getroottree().docinfo.internalDTD:
         raise _doctype(what)
     return _node(root, what, 0)
 
@@ -79,7 +81,7 @@ def _refuse_doctype(data: bytes, what: str) -> None:
     scanner.StartDoctypeDeclHandler = on_doctype
     try:
         scanner.Parse(data, True)
-    except expat.ExpatError:
+    except (expat.ExpatError, ValueError, LookupError):
         return  # not well-formed, or an encoding expat does not know: lxml says which, and looks again
 
 
@@ -101,7 +103,7 @@ def _node(element: "etree._Element", what: str, depth: int) -> Node:  # pyright:
         attributes={_attribute(str(key)): str(value) for key, value in element.attrib.items()},
         text=(element.text or "").strip(),
         namespaces=frozenset(str(uri) for uri in element.nsmap.values()),
-        children=tuple(_node(child, what, depth + 1) for child in element if isinstance(child.tag, str)),
+        children=tuple(_node(child, what, depth + 1) for child in element),
     )
 
 

@@ -1,0 +1,173 @@
+"""What may be wrong on this machine, and what to do about it."""
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lyceum_local import config as configuration
+from lyceum_local import kafka, postgres, supervisor, web
+from lyceum_local.config import Config
+from lyceum_local.paths import SERVICES, cache_folder
+from lyceum_local.remote import Operator, PlatformError, readiness
+
+ROOM_MB = 2048
+YEAR_OF_THIS_RELEASE = 2026
+
+
+@dataclass(frozen=True)
+class Finding:
+    what: str
+    fine: bool
+    told: str
+    advice: str = ""
+
+
+def examine(data: Path) -> Iterator[Finding]:
+    yield from _machine(data)
+    yield from _programs()
+    config = configuration.load(data)
+    if config is None:
+        yield Finding("installation", True, f"none in {data} yet", "run ./lyceum up")
+        return
+    yield from _files(config)
+    alive = supervisor.running(data) is not None
+    yield from _processes(config, alive)
+    if alive:
+        yield from _services(config)
+
+
+def _machine(data: Path) -> Iterator[Finding]:
+    running = ".".join(map(str, sys.version_info[:3]))
+    yield Finding(
+        "python",
+        sys.version_info >= (3, 11),
+        running,
+        "install Python 3.11 or newer, delete .venv, run again",
+    )
+    place = next(p for p in (data, *data.parents) if p.exists())
+    free = shutil.disk_usage(place).free // 1024**2
+    yield Finding(
+        "disk",
+        free > ROOM_MB,
+        f"{free} MB free at {place}",
+        f"free some space, or use --data elsewhere; {ROOM_MB} MB is little",
+    )
+    writable = os.access(place, os.W_OK)
+    yield Finding(
+        "data folder",
+        writable,
+        f"{data} {'can' if writable else 'cannot'} be written",
+        f"give yourself {place}, or use --data",
+    )
+    year = time.gmtime().tm_year
+    yield Finding(
+        "clock",
+        year >= YEAR_OF_THIS_RELEASE,
+        time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
+        "set the clock: tokens and due dates depend on it",
+    )
+
+
+def _programs() -> Iterator[Finding]:
+    try:
+        yield Finding("java", True, kafka.java())
+    except kafka.KafkaError as e:
+        yield Finding("java", False, str(e), "see the message")
+    fetched = kafka.is_fetched(cache_folder())
+    yield Finding(
+        "kafka",
+        fetched,
+        f"{kafka.VERSION} {'fetched' if fetched else 'not fetched yet'}",
+        "./lyceum up fetches it; that needs Maven Central or a mirror",
+    )
+    try:
+        yield Finding("postgresql", True, str(postgres.binaries(cache_folder())))
+    except (postgres.PostgresError, OSError) as e:
+        yield Finding("postgresql", False, str(e), "see the message")
+    current = web.is_current()
+    yield Finding(
+        "web app",
+        current,
+        "built" if current else "its sources changed since it was built",
+        "./lyceum up builds it",
+    )
+
+
+def _files(config: Config) -> Iterator[Finding]:
+    secrets = config.data / "config.json"
+    mode = secrets.stat().st_mode & 0o077
+    yield Finding(
+        "secrets",
+        mode == 0,
+        f"{secrets} is {'closed' if mode == 0 else 'open'} to others",
+        f"chmod 600 {secrets}",
+    )
+    cluster = supervisor.postgres_folder(config.data) / "data"
+    yield Finding(
+        "ledger",
+        (cluster / "PG_VERSION").exists(),
+        str(cluster),
+        "restore a backup there; ./lyceum up would begin with an empty ledger",
+    )
+
+
+def _processes(config: Config, alive: bool) -> Iterator[Finding]:
+    log = config.data / "logs" / "supervisor.log"
+    yield Finding("supervisor", alive, "runs" if alive else "does not run", f"./lyceum up; its log is {log}")
+    if not alive:
+        for name in ("app", "content", "postgres", "kafka"):
+            port = config.ports[name]
+            free = configuration.is_free(port)
+            yield Finding(
+                f"port {name}",
+                free,
+                f"{port} is {'free' if free else 'taken'}",
+                "./lyceum up takes the next free one and remembers it",
+            )
+        return
+    for state in supervisor.read_run(config.data)[1:]:
+        up = supervisor.living(state.pid, state.born) is not None
+        told = f"runs, {state.restarts} restarts" if up else state.trouble or "starting"
+        advice = f"./lyceum logs {state.name}"
+        yield Finding(state.name, up and state.restarts < 3, told, advice)
+
+
+def _services(config: Config) -> Iterator[Finding]:
+    for service in SERVICES:
+        ready, told = readiness(config, service)
+        yield Finding(
+            f"{service} ready", ready, told or "yes", f"./lyceum logs {service if config.split else 'ledger'}"
+        )
+    try:
+        operator = Operator(config)
+    except PlatformError as e:
+        yield Finding("operator", False, str(e), "./lyceum logs ledger")
+        return
+    for service in SERVICES:
+        report = operator.try_get(f"/api/{service}/system/feeds")
+        if report is None:
+            yield Finding(f"{service} feeds", False, "it does not tell", "./lyceum doctor again in a moment")
+            continue
+        alarms = [c for c in report["consumers"] if c.get("alarm")]
+        behind = sum(int(c.get("lag") or 0) for c in report["consumers"])
+        told = f"{behind} events behind" + "".join(
+            f"; {a['feed']}/{a['partition']}: {a['alarm']}" for a in alarms
+        )
+        yield Finding(
+            f"{service} feeds",
+            not alarms,
+            told,
+            "the message names what to do; the partition stands still until then",
+        )
+        parked: list[dict[str, Any]] = report.get("parked") or []
+        yield Finding(
+            f"{service} parked",
+            not parked,
+            f"{len(parked)} events",
+            f"./lyceum parked list, then replay or discard them ({service})",
+        )

@@ -1,0 +1,63 @@
+"""Builds the web app with the Node of the nodejs wheel, when its sources have changed."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from lyceum_local.paths import repository
+
+STAMP = ".sources"
+NOT_SOURCES = {"node_modules", "dist", "screenshots"}
+
+
+class BuildError(Exception):
+    """The web app cannot be built; the message has the end of what the build said."""
+
+
+def sources(web: Path) -> str:
+    """A hash of all that the build is made of."""
+    digest = hashlib.sha256()
+    for folder, names, files in os.walk(web):
+        names[:] = sorted(n for n in names if n not in NOT_SOURCES)
+        for name in sorted(files):
+            file = Path(folder) / name
+            digest.update(f"{file.relative_to(web)}\0".encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def is_current(web: Path | None = None) -> bool:
+    """Whether there is nothing to build."""
+    web = web or repository() / "web"
+    if not (web / "package.json").exists():
+        return True
+    stamp = web / "dist" / STAMP
+    return stamp.exists() and stamp.read_text() == sources(web)
+
+
+def build(log: Path) -> None:
+    """`npm ci` when the lock changed, then `npm run build`."""
+    web = repository() / "web"
+    was = sources(web)
+    lock = hashlib.sha256((web / "package-lock.json").read_bytes()).hexdigest()
+    installed = web / "node_modules" / ".lyceum-lock"
+    with log.open("w") as out:
+        if not installed.exists() or installed.read_text() != lock:
+            _npm(web, log, out.fileno(), "ci", "--no-audit", "--no-fund")
+            installed.write_text(lock)
+        _npm(web, log, out.fileno(), "run", "build")
+    (web / "dist" / STAMP).write_text(was)
+
+
+def _npm(web: Path, log: Path, out: int, *arguments: str) -> None:
+    # The environment's own programs first, or npm's scripts would run a Node of the system.
+    here = Path(sys.executable).parent
+    env = os.environ | {"PATH": f"{here}{os.pathsep}{os.environ.get('PATH', '')}", "CI": "1"}
+    ran = subprocess.run(
+        [str(here / "npm"), *arguments], cwd=web, env=env, stdout=out, stderr=out, check=False
+    )
+    if ran.returncode:
+        end = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+        raise BuildError(f"npm {arguments[0]} failed (all of it in {log}):\n{end}")

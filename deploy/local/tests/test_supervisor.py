@@ -1,0 +1,134 @@
+"""The supervisor with small parts: what dies comes back, what is left behind is found."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lyceum_local import config as configuration
+from lyceum_local import lifecycle, supervisor
+from lyceum_local.supervisor import Part, State, Supervisor
+
+SLEEPS = [sys.executable, "-c", "import time; print('begun', flush=True); time.sleep(600)"]
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> configuration.Config:
+    config = configuration.create(tmp_path / "data")
+    config.save()
+    supervisor.lay_out(config.data)
+    return config
+
+
+async def until(holds: Callable[[], object], *, seconds: float = 20) -> None:
+    async with asyncio.timeout(seconds):
+        while not holds():
+            await asyncio.sleep(0.02)
+
+
+async def test_a_part_that_is_killed_comes_back(installation: configuration.Config) -> None:
+    boss = Supervisor(installation)
+    part = Part("sleeper", SLEEPS, dict(os.environ))
+    boss.states["sleeper"] = State("sleeper")
+    keeping = asyncio.create_task(boss.keep(part))
+    await until(lambda: boss.states["sleeper"].pid)
+    first = boss.states["sleeper"].pid
+    assert first
+    os.kill(first, signal.SIGKILL)
+    await until(lambda: boss.states["sleeper"].pid not in (None, first))
+    assert boss.states["sleeper"].restarts == 1
+    assert boss.states["sleeper"].trouble == "ended with -9"
+    boss.stopping.set()
+    await boss.end([part])
+    await keeping
+    assert supervisor.read_run(installation.data)[1].name == "sleeper"
+
+
+async def test_a_part_that_cannot_start_is_tried_again_and_says_why(
+    installation: configuration.Config,
+) -> None:
+    boss = Supervisor(installation)
+    boss.states["ghost"] = State("ghost")
+    keeping = asyncio.create_task(boss.keep(Part("ghost", ["/no/such/program"], {})))
+    await until(lambda: boss.states["ghost"].restarts >= 2)
+    boss.stopping.set()
+    await keeping
+    assert "No such file" in boss.states["ghost"].trouble
+
+
+def test_what_a_killed_supervisor_left_is_stopped_and_strangers_are_not(
+    installation: configuration.Config,
+) -> None:
+    left = subprocess.Popen(SLEEPS, stdout=subprocess.DEVNULL)
+    stranger = subprocess.Popen(SLEEPS, stdout=subprocess.DEVNULL)
+    born = psutil.Process(left.pid).create_time()
+    run = [
+        State("supervisor", 99999999, born),
+        State("left", left.pid, born),
+        State("reused number", stranger.pid, born - 1000),
+    ]
+    (installation.data / "run.json").write_text(json.dumps([asdict(s) for s in run]))
+    assert supervisor.running(installation.data) is None
+    supervisor.stop_leftovers(installation.data)
+    assert not psutil.pid_exists(left.pid)
+    assert stranger.poll() is None
+    stranger.kill()
+    stranger.wait()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '[{"nonsense": 1}]'])
+def test_a_torn_run_file_counts_as_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / "run.json").write_text(content)
+    assert supervisor.read_run(tmp_path) == []
+    assert supervisor.running(tmp_path) is None
+
+
+def test_a_log_beyond_the_limit_is_cut_and_its_writer_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "LOG_LIMIT", 10)
+    with (tmp_path / "part.log").open("ab", buffering=0) as log:
+        log.write(b"long enough to be cut\n")
+        supervisor.rotate(tmp_path)
+        log.write(b"next\n")
+    assert (tmp_path / "part.log").read_text() == "next\n"
+    assert (tmp_path / "part.log.1").read_text() == "long enough to be cut\n"
+
+
+def test_ports_are_kept_unless_somebody_has_taken_them(installation: configuration.Config) -> None:
+    again = lifecycle.settle(installation.data, installation, split=None, app_port=None)
+    assert again.ports == installation.ports
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", installation.ports["app"]))
+        taken.listen()
+        moved = lifecycle.settle(installation.data, installation, split=None, app_port=None)
+    assert moved.ports["app"] != installation.ports["app"]
+    assert configuration.load(installation.data) == moved
+
+
+def test_the_form_of_an_installation_is_kept(installation: configuration.Config) -> None:
+    split = replace(installation, split=True)
+    assert lifecycle.settle(installation.data, split, split=None, app_port=None).split
+    assert not lifecycle.settle(installation.data, split, split=False, app_port=None).split
+
+
+def test_reset_deletes_what_is_ours_and_nothing_else(installation: configuration.Config) -> None:
+    foreign = installation.data / "thesis.odt"
+    foreign.write_text("years of work")
+    lifecycle.reset(installation.data)
+    assert [p.name for p in installation.data.iterdir()] == ["thesis.odt"]
+    foreign.unlink()
+
+
+def test_secrets_are_closed_to_others(installation: configuration.Config) -> None:
+    assert (installation.data / "config.json").stat().st_mode & 0o077 == 0

@@ -1,0 +1,77 @@
+"""Trace context: it leaves with an event or a call, and is taken up where that is handled."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+from opentelemetry.trace import INVALID_SPAN, SpanKind, use_span
+from prometheus_client import REGISTRY
+
+from lyceum_kit import telemetry
+from lyceum_kit.envelope import Meta
+from lyceum_kit.ids import new_id
+from lyceum_kit.testing import spans
+
+TENANT = UUID("01990000-0000-7000-8000-000000000001")
+
+
+def meta(traceparent: str) -> Meta:
+    return Meta(
+        id=new_id(),
+        type="lyceum.identity.v1.UserProvisioned",
+        source="identity",
+        stream="person/1",
+        version=1,
+        time=datetime.now(UTC),
+        tenant=TENANT,
+        feed="identity",
+        partition=3,
+        position=17,
+        generation=1,
+        traceparent=traceparent,
+    )
+
+
+def test_outside_a_span_there_is_no_traceparent() -> None:
+    with use_span(INVALID_SPAN):
+        assert telemetry.current_traceparent() == ""
+
+
+def test_an_event_is_handled_in_the_trace_that_made_it() -> None:
+    finished = spans()
+    with telemetry.span("webhook") as made:
+        traceparent = telemetry.current_traceparent()
+    event = meta(traceparent)
+    with telemetry.event_span("handle user-provisioned", event, consumer="enrollment") as handled:
+        following = telemetry.current_traceparent()
+    assert handled.get_span_context().trace_id == made.get_span_context().trace_id
+    assert f"{made.get_span_context().trace_id:032x}" in following
+    span = finished.get_finished_spans()[-1]
+    assert span.kind is SpanKind.CONSUMER
+    assert span.parent is not None
+    assert span.parent.span_id == made.get_span_context().span_id
+    assert span.attributes is not None
+    assert span.attributes[telemetry.EVENT_ID] == str(event.id)
+    assert span.attributes[telemetry.POSITION] == 17
+
+
+@pytest.mark.parametrize("traceparent", ["", "nonsense", "00-" + "0" * 32 + "-" + "0" * 16 + "-01"])
+def test_without_a_usable_traceparent_a_trace_begins(traceparent: str) -> None:
+    finished = spans()
+    with telemetry.span_for("handle", traceparent) as started:
+        assert started.get_span_context().is_valid
+    assert finished.get_finished_spans()[-1].parent is None
+
+
+def test_handling_an_event_is_timed() -> None:
+    labels = {"consumer": "timed", "type": "UserProvisioned"}
+    with telemetry.event_span("handle", meta(""), consumer="timed"):
+        pass
+    assert REGISTRY.get_sample_value("lyceum_handler_seconds_count", labels) == 1
+
+
+def test_a_failure_is_on_the_span() -> None:
+    finished = spans()
+    with pytest.raises(RuntimeError), telemetry.span("work"):
+        raise RuntimeError
+    assert not finished.get_finished_spans()[-1].status.is_ok
