@@ -1,6 +1,7 @@
 """Enrollment's ledger and its own tables."""
 
 from alembic import op
+
 from lyceum_kit.schema import ledger_tables, tenant_table
 
 revision = "0001"

@@ -16,9 +16,9 @@ from typing import Literal
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from lyceum.enrollment.v1 import events_pb2 as pb
 
 from enrollment.dates import Due
+from lyceum.enrollment.v1 import events_pb2 as pb
 
 Kind = Literal["rule", "path", "manual", "self"]
 Policy = Literal["withdraw_if_incomplete", "keep"]

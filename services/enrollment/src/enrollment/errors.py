@@ -4,7 +4,8 @@ LyceumError (see lyceum_kit.errors)
 ├── NotFound
 │   └── UnknownEnrollment     also somebody else's: the same answer
 ├── Refused
-│   └── CourseNotOpen         deprecated: no new enrolment
+│   ├── CourseNotOpen         deprecated: no new enrolment
+│   └── NotEmployed           the person has left
 └── Invalid
     ├── BadCondition          names the node of the tree
     ├── UnknownTarget         a rule names a course or path that is not published
@@ -24,6 +25,10 @@ class CourseNotOpen(Refused):
 
 class BadCondition(Invalid):
     code, title = "bad-condition", "The condition cannot be read"
+
+
+class NotEmployed(Refused):
+    code, title = "not-employed", "The person has left"
 
 
 class UnknownTarget(Invalid):

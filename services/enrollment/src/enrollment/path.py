@@ -8,9 +8,9 @@ from uuid import UUID, uuid5
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from lyceum.enrollment.v1 import events_pb2 as pb
 
 from enrollment.enrollment import Ground, to_message
+from lyceum.enrollment.v1 import events_pb2 as pb
 
 _NAMESPACE = UUID("5c7f2c52-7a5b-5d0e-9f5e-3f1a0d4d6b11")
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from google.protobuf.message import Message
-from lyceum.enrollment.v1 import events_pb2 as pb
 
 from enrollment.enrollment import Policy
 from enrollment.rules import Condition
+from lyceum.enrollment.v1 import events_pb2 as pb
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def _parse(tree: Json, at: str, depth: int) -> tuple[Condition, int]:
         raise InvalidCondition(at, "must be an object")
     node = cast("dict[Json, Json]", tree)
     keys = {str(key) for key in node}
-    if keys == {"all"} or keys == {"any"}:
+    if keys in ({"all"}, {"any"}):
         word = keys.pop()
         parts = node[word]
         if not isinstance(parts, list) or not parts:
