@@ -25,45 +25,45 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!lyceum/enrollment/v1/events.proto\x12\x14lyceum.enrollment.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"~\n\x06Ground\x12.\n\x04kind\x18\x01 \x01(\x0e\x32 .lyceum.enrollment.v1.GroundKind\x12\x11\n\tground_id\x18\x02 \x01(\t\x12\x14\n\x0crule_version\x18\x03 \x01(\x05\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0b\n\x03via\x18\x05 \x01(\t\"\xc9\x02\n\x0fLearnerEnrolled\x12\x15\n\renrollment_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x11\n\tcourse_id\x18\x03 \x01(\t\x12\x16\n\x0e\x63ourse_version\x18\x04 \x01(\x05\x12\r\n\x05\x63ycle\x18\x05 \x01(\x05\x12,\n\x06ground\x18\x06 \x01(\x0b\x32\x1c.lyceum.enrollment.v1.Ground\x12/\n\x06\x64ue_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12\x10\n\x08\x64ue_date\x18\x08 \x01(\t\x12/\n\x0b\x65nrolled_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ndepartment\x18\n \x01(\t\x12\x11\n\tmandatory\x18\x0b \x01(\x08\x42\t\n\x07_due_at\"e\n\x0bGroundAdded\x12\x15\n\renrollment_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12,\n\x06ground\x18\x03 \x01(\x0b\x32\x1c.lyceum.enrollment.v1.Ground\"g\n\rGroundRemoved\x12\x15\n\renrollment_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12,\n\x06ground\x18\x03 \x01(\x0b\x32\x1c.lyceum.enrollment.v1.Ground\"\x88\x01\n\x0e\x44ueDateChanged\x12\x15\n\renrollment_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12/\n\x06\x64ue_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12\x10\n\x08\x64ue_date\x18\x04 \x01(\tB\t\n\x07_due_at\"b\n\x13\x45nrollmentWithdrawn\x12\x15\n\renrollment_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x11\n\tcourse_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"~\n\x11\x45nrollmentResumed\x12\x15\n\renrollment_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x11\n\tcourse_id\x18\x03 \x01(\t\x12,\n\x06ground\x18\x04 \x01(\x0b\x32\x1c.lyceum.enrollment.v1.Ground\"|\n\x10ModuleProgressed\x12\x15\n\renrollment_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x11\n\tmodule_id\x18\x03 \x01(\t\x12\x14\n\x0cmodules_done\x18\x04 \x01(\x05\x12\x15\n\rmodules_total\x18\x05 \x01(\x05\"\xbc\x01\n\x0f\x43ourseCompleted\x12\x15\n\renrollment_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x11\n\tcourse_id\x18\x03 \x01(\t\x12\x16\n\x0e\x63ourse_version\x18\x04 \x01(\x05\x12\x30\n\x0c\x63ompleted_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07on_time\x18\x06 \x01(\x08\x12\x11\n\tassurance\x18\x07 \x01(\t\"\x92\x01\n\x0cPathAssigned\x12\x1a\n\x12path_enrollment_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x0f\n\x07path_id\x18\x03 \x01(\t\x12\x14\n\x0cpath_version\x18\x04 \x01(\x05\x12,\n\x06ground\x18\x05 \x01(\x0b\x32\x1c.lyceum.enrollment.v1.Ground\"_\n\rPathWithdrawn\x12\x1a\n\x12path_enrollment_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x0f\n\x07path_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\x81\x01\n\rPathCompleted\x12\x1a\n\x12path_enrollment_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x0f\n\x07path_id\x18\x03 \x01(\t\x12\x30\n\x0c\x63ompleted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"|\n\x11\x45nrollmentOverdue\x12\x15\n\renrollment_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x11\n\tcourse_id\x18\x03 \x01(\t\x12*\n\x06\x64ue_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe3\x01\n\x0bRuleDrafted\x12\x0f\n\x07rule_id\x18\x01 \x01(\t\x12\x14\n\x0crule_version\x18\x02 \x01(\x05\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x11\n\tcondition\x18\x04 \x01(\t\x12\x10\n\x08sentence\x18\x05 \x01(\t\x12\x12\n\ncourse_ids\x18\x06 \x03(\t\x12\x10\n\x08path_ids\x18\x07 \x03(\t\x12\x18\n\x0b\x64ue_in_days\x18\x08 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\ndrafted_by\x18\t \x01(\t\x12\x16\n\x0eon_ground_lost\x18\n \x01(\tB\x0e\n\x0c_due_in_days\"L\n\rRuleActivated\x12\x0f\n\x07rule_id\x18\x01 \x01(\t\x12\x14\n\x0crule_version\x18\x02 \x01(\x05\x12\x14\n\x0c\x61\x63tivated_by\x18\x03 \x01(\t\"2\n\x0bRuleRetired\x12\x0f\n\x07rule_id\x18\x01 \x01(\t\x12\x12\n\nretired_by\x18\x02 \x01(\t*\x83\x01\n\nGroundKind\x12\x1b\n\x17GROUND_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10GROUND_KIND_RULE\x10\x01\x12\x14\n\x10GROUND_KIND_PATH\x10\x02\x12\x16\n\x12GROUND_KIND_MANUAL\x10\x03\x12\x14\n\x10GROUND_KIND_SELF\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!lyceum/enrollment/v1/events.proto\x12\x14lyceum.enrollment.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf3\x01\n\x06Ground\x12.\n\x04kind\x18\x01 \x01(\x0e\x32 .lyceum.enrollment.v1.GroundKind\x12\x11\n\tground_id\x18\x02 \x01(\t\x12\x14\n\x0crule_version\x18\x03 \x01(\x05\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0b\n\x03via\x18\x05 \x01(\t\x12/\n\x06\x64ue_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12\x10\n\x08\x64ue_date\x18\x07 \x01(\t\x12\x16\n\x0eon_ground_lost\x18\x08 \x01(\t\x12\r\n\x05since\x18\t \x01(\tB\t\n\x07_due_at\"\xc9\x02\n\x0fLearnerEnrolled\x12\x15\n\renrollment_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x11\n\tcourse_id\x18\x03 \x01(\t\x12\x16\n\x0e\x63ourse_version\x18\x04 \x01(\x05\x12\r\n\x05\x63ycle\x18\x05 \x01(\x05\x12,\n\x06ground\x18\x06 \x01(\x0b\x32\x1c.lyceum.enrollment.v1.Ground\x12/\n\x06\x64ue_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12\x10\n\x08\x64ue_date\x18\x08 \x01(\t\x12/\n\x0b\x65nrolled_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ndepartment\x18\n \x01(\t\x12\x11\n\tmandatory\x18\x0b \x01(\x08\x42\t\n\x07_due_at\"e\n\x0bGroundAdded\x12\x15\n\renrollment_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12,\n\x06ground\x18\x03 \x01(\x0b\x32\x1c.lyceum.enrollment.v1.Ground\"g\n\rGroundRemoved\x12\x15\n\renrollment_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12,\n\x06ground\x18\x03 \x01(\x0b\x32\x1c.lyceum.enrollment.v1.Ground\"\x88\x01\n\x0e\x44ueDateChanged\x12\x15\n\renrollment_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12/\n\x06\x64ue_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12\x10\n\x08\x64ue_date\x18\x04 \x01(\tB\t\n\x07_due_at\"b\n\x13\x45nrollmentWithdrawn\x12\x15\n\renrollment_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x11\n\tcourse_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"~\n\x11\x45nrollmentResumed\x12\x15\n\renrollment_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x11\n\tcourse_id\x18\x03 \x01(\t\x12,\n\x06ground\x18\x04 \x01(\x0b\x32\x1c.lyceum.enrollment.v1.Ground\"\xad\x01\n\x10ModuleProgressed\x12\x15\n\renrollment_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x11\n\tmodule_id\x18\x03 \x01(\t\x12\x14\n\x0cmodules_done\x18\x04 \x01(\x05\x12\x15\n\rmodules_total\x18\x05 \x01(\x05\x12\x11\n\tassurance\x18\x06 \x01(\t\x12\x12\n\x05score\x18\x07 \x01(\x01H\x00\x88\x01\x01\x42\x08\n\x06_score\"\xbc\x01\n\x0f\x43ourseCompleted\x12\x15\n\renrollment_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x11\n\tcourse_id\x18\x03 \x01(\t\x12\x16\n\x0e\x63ourse_version\x18\x04 \x01(\x05\x12\x30\n\x0c\x63ompleted_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07on_time\x18\x06 \x01(\x08\x12\x11\n\tassurance\x18\x07 \x01(\t\"\x92\x01\n\x0cPathAssigned\x12\x1a\n\x12path_enrollment_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x0f\n\x07path_id\x18\x03 \x01(\t\x12\x14\n\x0cpath_version\x18\x04 \x01(\x05\x12,\n\x06ground\x18\x05 \x01(\x0b\x32\x1c.lyceum.enrollment.v1.Ground\"_\n\rPathWithdrawn\x12\x1a\n\x12path_enrollment_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x0f\n\x07path_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\x81\x01\n\rPathCompleted\x12\x1a\n\x12path_enrollment_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x0f\n\x07path_id\x18\x03 \x01(\t\x12\x30\n\x0c\x63ompleted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"|\n\x11\x45nrollmentOverdue\x12\x15\n\renrollment_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x11\n\tcourse_id\x18\x03 \x01(\t\x12*\n\x06\x64ue_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe3\x01\n\x0bRuleDrafted\x12\x0f\n\x07rule_id\x18\x01 \x01(\t\x12\x14\n\x0crule_version\x18\x02 \x01(\x05\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x11\n\tcondition\x18\x04 \x01(\t\x12\x10\n\x08sentence\x18\x05 \x01(\t\x12\x12\n\ncourse_ids\x18\x06 \x03(\t\x12\x10\n\x08path_ids\x18\x07 \x03(\t\x12\x18\n\x0b\x64ue_in_days\x18\x08 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\ndrafted_by\x18\t \x01(\t\x12\x16\n\x0eon_ground_lost\x18\n \x01(\tB\x0e\n\x0c_due_in_days\"L\n\rRuleActivated\x12\x0f\n\x07rule_id\x18\x01 \x01(\t\x12\x14\n\x0crule_version\x18\x02 \x01(\x05\x12\x14\n\x0c\x61\x63tivated_by\x18\x03 \x01(\t\"2\n\x0bRuleRetired\x12\x0f\n\x07rule_id\x18\x01 \x01(\t\x12\x12\n\nretired_by\x18\x02 \x01(\t*\x83\x01\n\nGroundKind\x12\x1b\n\x17GROUND_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10GROUND_KIND_RULE\x10\x01\x12\x14\n\x10GROUND_KIND_PATH\x10\x02\x12\x16\n\x12GROUND_KIND_MANUAL\x10\x03\x12\x14\n\x10GROUND_KIND_SELF\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lyceum.enrollment.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GROUNDKIND']._serialized_start=2309
-  _globals['_GROUNDKIND']._serialized_end=2440
-  _globals['_GROUND']._serialized_start=92
-  _globals['_GROUND']._serialized_end=218
-  _globals['_LEARNERENROLLED']._serialized_start=221
-  _globals['_LEARNERENROLLED']._serialized_end=550
-  _globals['_GROUNDADDED']._serialized_start=552
-  _globals['_GROUNDADDED']._serialized_end=653
-  _globals['_GROUNDREMOVED']._serialized_start=655
-  _globals['_GROUNDREMOVED']._serialized_end=758
-  _globals['_DUEDATECHANGED']._serialized_start=761
-  _globals['_DUEDATECHANGED']._serialized_end=897
-  _globals['_ENROLLMENTWITHDRAWN']._serialized_start=899
-  _globals['_ENROLLMENTWITHDRAWN']._serialized_end=997
-  _globals['_ENROLLMENTRESUMED']._serialized_start=999
-  _globals['_ENROLLMENTRESUMED']._serialized_end=1125
-  _globals['_MODULEPROGRESSED']._serialized_start=1127
-  _globals['_MODULEPROGRESSED']._serialized_end=1251
-  _globals['_COURSECOMPLETED']._serialized_start=1254
-  _globals['_COURSECOMPLETED']._serialized_end=1442
-  _globals['_PATHASSIGNED']._serialized_start=1445
-  _globals['_PATHASSIGNED']._serialized_end=1591
-  _globals['_PATHWITHDRAWN']._serialized_start=1593
-  _globals['_PATHWITHDRAWN']._serialized_end=1688
-  _globals['_PATHCOMPLETED']._serialized_start=1691
-  _globals['_PATHCOMPLETED']._serialized_end=1820
-  _globals['_ENROLLMENTOVERDUE']._serialized_start=1822
-  _globals['_ENROLLMENTOVERDUE']._serialized_end=1946
-  _globals['_RULEDRAFTED']._serialized_start=1949
-  _globals['_RULEDRAFTED']._serialized_end=2176
-  _globals['_RULEACTIVATED']._serialized_start=2178
-  _globals['_RULEACTIVATED']._serialized_end=2254
-  _globals['_RULERETIRED']._serialized_start=2256
-  _globals['_RULERETIRED']._serialized_end=2306
+  _globals['_GROUNDKIND']._serialized_start=2477
+  _globals['_GROUNDKIND']._serialized_end=2608
+  _globals['_GROUND']._serialized_start=93
+  _globals['_GROUND']._serialized_end=336
+  _globals['_LEARNERENROLLED']._serialized_start=339
+  _globals['_LEARNERENROLLED']._serialized_end=668
+  _globals['_GROUNDADDED']._serialized_start=670
+  _globals['_GROUNDADDED']._serialized_end=771
+  _globals['_GROUNDREMOVED']._serialized_start=773
+  _globals['_GROUNDREMOVED']._serialized_end=876
+  _globals['_DUEDATECHANGED']._serialized_start=879
+  _globals['_DUEDATECHANGED']._serialized_end=1015
+  _globals['_ENROLLMENTWITHDRAWN']._serialized_start=1017
+  _globals['_ENROLLMENTWITHDRAWN']._serialized_end=1115
+  _globals['_ENROLLMENTRESUMED']._serialized_start=1117
+  _globals['_ENROLLMENTRESUMED']._serialized_end=1243
+  _globals['_MODULEPROGRESSED']._serialized_start=1246
+  _globals['_MODULEPROGRESSED']._serialized_end=1419
+  _globals['_COURSECOMPLETED']._serialized_start=1422
+  _globals['_COURSECOMPLETED']._serialized_end=1610
+  _globals['_PATHASSIGNED']._serialized_start=1613
+  _globals['_PATHASSIGNED']._serialized_end=1759
+  _globals['_PATHWITHDRAWN']._serialized_start=1761
+  _globals['_PATHWITHDRAWN']._serialized_end=1856
+  _globals['_PATHCOMPLETED']._serialized_start=1859
+  _globals['_PATHCOMPLETED']._serialized_end=1988
+  _globals['_ENROLLMENTOVERDUE']._serialized_start=1990
+  _globals['_ENROLLMENTOVERDUE']._serialized_end=2114
+  _globals['_RULEDRAFTED']._serialized_start=2117
+  _globals['_RULEDRAFTED']._serialized_end=2344
+  _globals['_RULEACTIVATED']._serialized_start=2346
+  _globals['_RULEACTIVATED']._serialized_end=2422
+  _globals['_RULERETIRED']._serialized_start=2424
+  _globals['_RULERETIRED']._serialized_end=2474
 # @@protoc_insertion_point(module_scope)

@@ -53,6 +53,10 @@ class Ground(_message.Message):
     RULE_VERSION_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     VIA_FIELD_NUMBER: _builtins.int
+    DUE_AT_FIELD_NUMBER: _builtins.int
+    DUE_DATE_FIELD_NUMBER: _builtins.int
+    ON_GROUND_LOST_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
     kind: Global___GroundKind.ValueType
     ground_id: _builtins.str
     """The rule, the path, or the person who assigned."""
@@ -62,6 +66,16 @@ class Ground(_message.Message):
     """The rule as a sentence, for example "department is Engineering"."""
     via: _builtins.str
     """For a path ground: the rule (or person) that assigned the path."""
+    due_date: _builtins.str
+    """The civil date behind due_at, ISO 8601."""
+    on_ground_lost: _builtins.str
+    """What happens when this was the last reason: "withdraw_if_incomplete" or "keep"."""
+    since: _builtins.str
+    """The civil date since when it holds, ISO 8601; relative due dates count from here or from the hire date."""
+    @_builtins.property
+    def due_at(self) -> _timestamp_pb2.Timestamp:
+        """When this reason alone wants it done; absent when it sets no date. The enrolment is due at the earliest."""
+
     def __init__(
         self,
         *,
@@ -70,12 +84,18 @@ class Ground(_message.Message):
         rule_version: _builtins.int = ...,
         reason: _builtins.str = ...,
         via: _builtins.str = ...,
+        due_at: _timestamp_pb2.Timestamp | None = ...,
+        due_date: _builtins.str = ...,
+        on_ground_lost: _builtins.str = ...,
+        since: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_due_at", b"_due_at", "due_at", b"due_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ground_id", b"ground_id", "kind", b"kind", "reason", b"reason", "rule_version", b"rule_version", "via", b"via"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_due_at", b"_due_at", "due_at", b"due_at", "due_date", b"due_date", "ground_id", b"ground_id", "kind", b"kind", "on_ground_lost", b"on_ground_lost", "reason", b"reason", "rule_version", b"rule_version", "since", b"since", "via", b"via"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__due_at: _TypeAlias = _typing.Literal["due_at"]  # noqa: Y015
+    _WhichOneofArgType__due_at: _TypeAlias = _typing.Literal["_due_at", b"_due_at"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__due_at) -> _WhichOneofReturnType__due_at | None: ...
 
 Global___Ground: _TypeAlias = Ground  # noqa: Y015
 
@@ -302,11 +322,17 @@ class ModuleProgressed(_message.Message):
     MODULE_ID_FIELD_NUMBER: _builtins.int
     MODULES_DONE_FIELD_NUMBER: _builtins.int
     MODULES_TOTAL_FIELD_NUMBER: _builtins.int
+    ASSURANCE_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
     enrollment_id: _builtins.str
     person_id: _builtins.str
     module_id: _builtins.str
     modules_done: _builtins.int
     modules_total: _builtins.int
+    assurance: _builtins.str
+    """"self-reported" or "server-graded"."""
+    score: _builtins.float
+    """Percent, 0 to 100, if there is a score."""
     def __init__(
         self,
         *,
@@ -315,12 +341,16 @@ class ModuleProgressed(_message.Message):
         module_id: _builtins.str = ...,
         modules_done: _builtins.int = ...,
         modules_total: _builtins.int = ...,
+        assurance: _builtins.str = ...,
+        score: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "score", b"score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrollment_id", b"enrollment_id", "module_id", b"module_id", "modules_done", b"modules_done", "modules_total", b"modules_total", "person_id", b"person_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "assurance", b"assurance", "enrollment_id", b"enrollment_id", "module_id", b"module_id", "modules_done", b"modules_done", "modules_total", b"modules_total", "person_id", b"person_id", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__score: _TypeAlias = _typing.Literal["score"]  # noqa: Y015
+    _WhichOneofArgType__score: _TypeAlias = _typing.Literal["_score", b"_score"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__score) -> _WhichOneofReturnType__score | None: ...
 
 Global___ModuleProgressed: _TypeAlias = ModuleProgressed  # noqa: Y015
 

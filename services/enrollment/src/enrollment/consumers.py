@@ -1,0 +1,35 @@
+"""Feed → handler. No logic."""
+
+from functools import partial
+
+from enrollment import handlers
+from enrollment.store.book import Books
+from lyceum.assessment.v1.events_pb2 import ModuleCompleted
+from lyceum.catalog.v1.events_pb2 import CourseDeprecated, CoursePublished, PathPublished
+from lyceum.identity.v1.events_pb2 import (
+    TenantCreated,
+    UserDeactivated,
+    UserProvisioned,
+    UserReactivated,
+    UserUpdated,
+)
+from lyceum_kit.consumer import Consumes
+
+
+def consumes(books: Books) -> Consumes:
+    on_person = partial(handlers.on_person, books=books)
+    return {
+        "identity": {
+            TenantCreated: handlers.on_tenant_created,
+            UserProvisioned: on_person,
+            UserUpdated: on_person,
+            UserReactivated: on_person,
+            UserDeactivated: partial(handlers.on_user_deactivated, books=books),
+        },
+        "catalog": {
+            CoursePublished: partial(handlers.on_course_published, books=books),
+            CourseDeprecated: handlers.on_course_deprecated,
+            PathPublished: handlers.on_path_published,
+        },
+        "assessment": {ModuleCompleted: partial(handlers.on_module_completed, books=books)},
+    }
