@@ -1,8 +1,11 @@
 """Keeps ClickHouse up with the ledgers: open, check, catch up, then follow Kafka.
 
-At a start, and every few minutes, each partition's rows are counted: rows, distinct positions and the last position
-must be one number. Where they are not (a disk lost parts, somebody else wrote), the feed is rebuilt from the ledger.
+At a start, and every few minutes, each partition is counted: rows, distinct positions and the last position
+must be one number. Where they are not (a disk lost parts, somebody else wrote), the feed is rebuilt from the
+ledger.
 """
+
+# ruff: noqa: S608 - tables' names are ours; values are bound
 
 import asyncio
 from collections.abc import Sequence
@@ -46,12 +49,14 @@ class Consumption:
         self.intake = Intake(CONSUMER, self.sink, reader)
         self.torn: dict[str, str] = {}  # feed → what is wrong with its table
         self.subscription: Subscription | None = None
+        self.running = False
         self._settings = settings
         self._rebuilding = asyncio.Lock()
 
     async def run(self) -> None:
         """Until cancelled."""
         await self.prepare()
+        self.running = True
         await self.recount()
         await self.catch_up()
         self.subscription = Subscription(self._settings, CONSUMER, FEEDS, self.intake)

@@ -1,9 +1,11 @@
 """Where events become rows: the Sink of the feed protocol over ClickHouse.
 
-There is no progress table. What is in a feed's table *is* the progress: a block holds contiguous positions and is
-written whole or not at all, so `max(position) + 1` is next, and after a kill between insert and acknowledgement
-nothing is lost or doubled. That needs one writer for each partition: consume in one process.
+There is no progress table. What is in a feed's table is the progress: a block holds contiguous positions and
+is written whole or not at all, so `max(position) + 1` is next, and after a kill between insert and
+acknowledgement nothing is lost or doubled. That needs one writer for each partition: consume in one process.
 """
+
+# ruff: noqa: S608 - tables' names are ours; values are bound
 
 import asyncio
 import time
@@ -97,8 +99,8 @@ class ClickHouseSink:
                     )
                 await self._insert(results)
         except BaseException:
-            # Whatever it was, cancellation as well: an insert may have arrived or may still be on its way. The
-            # next places are read on the writer's own handle, after it.
+            # Whatever it was, cancellation as well: an insert may have arrived or may still be on its way.
+            # The next places are read on the writer's own handle, after it.
             self._remembered.clear()
             raise
         after = {p: (result.place_after(places[p]), result) for p, result in results.items()}
