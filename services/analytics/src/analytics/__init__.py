@@ -1,1 +1,1 @@
-
+"""ClickHouse projections, metrics and dashboards."""

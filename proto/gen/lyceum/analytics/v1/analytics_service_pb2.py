@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+lyceum/analytics/v1/analytics_service.proto\x12\x13lyceum.analytics.v1\x1a\x1fgoogle/protobuf/timestamp.proto\";\n\x12GetOverviewRequest\x12\x12\n\ndepartment\x18\x01 \x01(\t\x12\x11\n\tcourse_id\x18\x02 \x01(\t\"\xd2\x01\n\x08Overview\x12\x10\n\x08\x65nrolled\x18\x01 \x01(\x03\x12\x11\n\tcompleted\x18\x02 \x01(\x03\x12\x11\n\twithdrawn\x18\x03 \x01(\x03\x12\x0f\n\x07overdue\x18\x04 \x01(\x03\x12\x11\n\tpass_rate\x18\x05 \x01(\x01\x12\x15\n\raverage_score\x18\x06 \x01(\x01\x12\x12\n\ncompliance\x18\x07 \x01(\x01\x12\x14\n\x0c\x63\x65rtificates\x18\x08 \x01(\x03\x12)\n\x05\x61s_of\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"7\n\x12QueryMetricRequest\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\x11\n\tdimension\x18\x02 \x01(\t\"O\n\tMetricRow\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x13\n\x0b\x64\x65nominator\x18\x03 \x01(\x03\x12\x11\n\tnumerator\x18\x04 \x01(\x03\"z\n\x13QueryMetricResponse\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\x11\n\tdimension\x18\x02 \x01(\t\x12\x12\n\ndefinition\x18\x03 \x01(\t\x12,\n\x04rows\x18\x04 \x03(\x0b\x32\x1e.lyceum.analytics.v1.MetricRow\">\n\x11GetDropOffRequest\x12\x11\n\tcourse_id\x18\x01 \x01(\t\x12\x16\n\x0e\x63ourse_version\x18\x02 \x01(\x05\"U\n\rModuleDropOff\x12\x11\n\tmodule_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0f\n\x07started\x18\x03 \x01(\x03\x12\x11\n\tcompleted\x18\x04 \x01(\x03\"[\n\x12GetDropOffResponse\x12\x33\n\x07modules\x18\x01 \x03(\x0b\x32\".lyceum.analytics.v1.ModuleDropOff\x12\x10\n\x08\x65nrolled\x18\x02 \x01(\x03\x32\xaa\x02\n\x10\x41nalyticsService\x12U\n\x0bGetOverview\x12\'.lyceum.analytics.v1.GetOverviewRequest\x1a\x1d.lyceum.analytics.v1.Overview\x12`\n\x0bQueryMetric\x12\'.lyceum.analytics.v1.QueryMetricRequest\x1a(.lyceum.analytics.v1.QueryMetricResponse\x12]\n\nGetDropOff\x12&.lyceum.analytics.v1.GetDropOffRequest\x1a\'.lyceum.analytics.v1.GetDropOffResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+lyceum/analytics/v1/analytics_service.proto\x12\x13lyceum.analytics.v1\x1a\x1fgoogle/protobuf/timestamp.proto\";\n\x12GetOverviewRequest\x12\x12\n\ndepartment\x18\x01 \x01(\t\x12\x11\n\tcourse_id\x18\x02 \x01(\t\"\x90\x02\n\x08Overview\x12\x10\n\x08\x65nrolled\x18\x01 \x01(\x03\x12\x11\n\tcompleted\x18\x02 \x01(\x03\x12\x11\n\twithdrawn\x18\x03 \x01(\x03\x12\x0f\n\x07overdue\x18\x04 \x01(\x03\x12\x16\n\tpass_rate\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x1a\n\raverage_score\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x17\n\ncompliance\x18\x07 \x01(\x01H\x02\x88\x01\x01\x12\x14\n\x0c\x63\x65rtificates\x18\x08 \x01(\x03\x12)\n\x05\x61s_of\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0c\n\n_pass_rateB\x10\n\x0e_average_scoreB\r\n\x0b_compliance\"7\n\x12QueryMetricRequest\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\x11\n\tdimension\x18\x02 \x01(\t\"m\n\tMetricRow\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x12\n\x05value\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x0b\x64\x65nominator\x18\x03 \x01(\x03\x12\x11\n\tnumerator\x18\x04 \x01(\x03\x12\r\n\x05label\x18\x05 \x01(\tB\x08\n\x06_value\"z\n\x13QueryMetricResponse\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\x11\n\tdimension\x18\x02 \x01(\t\x12\x12\n\ndefinition\x18\x03 \x01(\t\x12,\n\x04rows\x18\x04 \x03(\x0b\x32\x1e.lyceum.analytics.v1.MetricRow\">\n\x11GetDropOffRequest\x12\x11\n\tcourse_id\x18\x01 \x01(\t\x12\x16\n\x0e\x63ourse_version\x18\x02 \x01(\x05\"U\n\rModuleDropOff\x12\x11\n\tmodule_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0f\n\x07started\x18\x03 \x01(\x03\x12\x11\n\tcompleted\x18\x04 \x01(\x03\"[\n\x12GetDropOffResponse\x12\x33\n\x07modules\x18\x01 \x03(\x0b\x32\".lyceum.analytics.v1.ModuleDropOff\x12\x10\n\x08\x65nrolled\x18\x02 \x01(\x03\x32\xaa\x02\n\x10\x41nalyticsService\x12U\n\x0bGetOverview\x12\'.lyceum.analytics.v1.GetOverviewRequest\x1a\x1d.lyceum.analytics.v1.Overview\x12`\n\x0bQueryMetric\x12\'.lyceum.analytics.v1.QueryMetricRequest\x1a(.lyceum.analytics.v1.QueryMetricResponse\x12]\n\nGetDropOff\x12&.lyceum.analytics.v1.GetDropOffRequest\x1a\'.lyceum.analytics.v1.GetDropOffResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,19 +35,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETOVERVIEWREQUEST']._serialized_start=101
   _globals['_GETOVERVIEWREQUEST']._serialized_end=160
   _globals['_OVERVIEW']._serialized_start=163
-  _globals['_OVERVIEW']._serialized_end=373
-  _globals['_QUERYMETRICREQUEST']._serialized_start=375
-  _globals['_QUERYMETRICREQUEST']._serialized_end=430
-  _globals['_METRICROW']._serialized_start=432
-  _globals['_METRICROW']._serialized_end=511
-  _globals['_QUERYMETRICRESPONSE']._serialized_start=513
-  _globals['_QUERYMETRICRESPONSE']._serialized_end=635
-  _globals['_GETDROPOFFREQUEST']._serialized_start=637
-  _globals['_GETDROPOFFREQUEST']._serialized_end=699
-  _globals['_MODULEDROPOFF']._serialized_start=701
-  _globals['_MODULEDROPOFF']._serialized_end=786
-  _globals['_GETDROPOFFRESPONSE']._serialized_start=788
-  _globals['_GETDROPOFFRESPONSE']._serialized_end=879
-  _globals['_ANALYTICSSERVICE']._serialized_start=882
-  _globals['_ANALYTICSSERVICE']._serialized_end=1180
+  _globals['_OVERVIEW']._serialized_end=435
+  _globals['_QUERYMETRICREQUEST']._serialized_start=437
+  _globals['_QUERYMETRICREQUEST']._serialized_end=492
+  _globals['_METRICROW']._serialized_start=494
+  _globals['_METRICROW']._serialized_end=603
+  _globals['_QUERYMETRICRESPONSE']._serialized_start=605
+  _globals['_QUERYMETRICRESPONSE']._serialized_end=727
+  _globals['_GETDROPOFFREQUEST']._serialized_start=729
+  _globals['_GETDROPOFFREQUEST']._serialized_end=791
+  _globals['_MODULEDROPOFF']._serialized_start=793
+  _globals['_MODULEDROPOFF']._serialized_end=878
+  _globals['_GETDROPOFFRESPONSE']._serialized_start=880
+  _globals['_GETDROPOFFRESPONSE']._serialized_end=971
+  _globals['_ANALYTICSSERVICE']._serialized_start=974
+  _globals['_ANALYTICSSERVICE']._serialized_end=1272
 # @@protoc_insertion_point(module_scope)

@@ -63,11 +63,13 @@ class Overview(_message.Message):
     withdrawn: _builtins.int
     overdue: _builtins.int
     pass_rate: _builtins.float
-    """Passed first or later / graded attempts, 0 to 1."""
+    """Passed first or later / graded attempts, 0 to 1; absent when nothing was graded."""
     average_score: _builtins.float
-    """Mean of the graded scores in percent."""
+    """Mean of the graded scores in percent; absent when nothing was graded."""
     compliance: _builtins.float
-    """Compliant obligations / due obligations as of now, 0 to 1."""
+    """Mandatory enrolments completed or not yet overdue / mandatory enrolments not withdrawn, 0 to 1; absent
+    when there are none.
+    """
     certificates: _builtins.int
     @_builtins.property
     def as_of(self) -> _timestamp_pb2.Timestamp:
@@ -80,17 +82,28 @@ class Overview(_message.Message):
         completed: _builtins.int = ...,
         withdrawn: _builtins.int = ...,
         overdue: _builtins.int = ...,
-        pass_rate: _builtins.float = ...,
-        average_score: _builtins.float = ...,
-        compliance: _builtins.float = ...,
+        pass_rate: _builtins.float | None = ...,
+        average_score: _builtins.float | None = ...,
+        compliance: _builtins.float | None = ...,
         certificates: _builtins.int = ...,
         as_of: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_average_score", b"_average_score", "_compliance", b"_compliance", "_pass_rate", b"_pass_rate", "as_of", b"as_of", "average_score", b"average_score", "compliance", b"compliance", "pass_rate", b"pass_rate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "average_score", b"average_score", "certificates", b"certificates", "completed", b"completed", "compliance", b"compliance", "enrolled", b"enrolled", "overdue", b"overdue", "pass_rate", b"pass_rate", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_average_score", b"_average_score", "_compliance", b"_compliance", "_pass_rate", b"_pass_rate", "as_of", b"as_of", "average_score", b"average_score", "certificates", b"certificates", "completed", b"completed", "compliance", b"compliance", "enrolled", b"enrolled", "overdue", b"overdue", "pass_rate", b"pass_rate", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__average_score: _TypeAlias = _typing.Literal["average_score"]  # noqa: Y015
+    _WhichOneofArgType__average_score: _TypeAlias = _typing.Literal["_average_score", b"_average_score"]  # noqa: Y015
+    _WhichOneofReturnType__compliance: _TypeAlias = _typing.Literal["compliance"]  # noqa: Y015
+    _WhichOneofArgType__compliance: _TypeAlias = _typing.Literal["_compliance", b"_compliance"]  # noqa: Y015
+    _WhichOneofReturnType__pass_rate: _TypeAlias = _typing.Literal["pass_rate"]  # noqa: Y015
+    _WhichOneofArgType__pass_rate: _TypeAlias = _typing.Literal["_pass_rate", b"_pass_rate"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__average_score) -> _WhichOneofReturnType__average_score | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__compliance) -> _WhichOneofReturnType__compliance | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pass_rate) -> _WhichOneofReturnType__pass_rate | None: ...
 
 Global___Overview: _TypeAlias = Overview  # noqa: Y015
 
@@ -128,24 +141,31 @@ class MetricRow(_message.Message):
     VALUE_FIELD_NUMBER: _builtins.int
     DENOMINATOR_FIELD_NUMBER: _builtins.int
     NUMERATOR_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     value: _builtins.float
+    """Absent for a share of nothing."""
     denominator: _builtins.int
     """What the value is a share of, where it is one."""
     numerator: _builtins.int
+    label: _builtins.str
+    """What a person calls the key: a course's title."""
     def __init__(
         self,
         *,
         key: _builtins.str = ...,
-        value: _builtins.float = ...,
+        value: _builtins.float | None = ...,
         denominator: _builtins.int = ...,
         numerator: _builtins.int = ...,
+        label: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["denominator", b"denominator", "key", b"key", "numerator", b"numerator", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "denominator", b"denominator", "key", b"key", "label", b"label", "numerator", b"numerator", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
+    _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
 
 Global___MetricRow: _TypeAlias = MetricRow  # noqa: Y015
 

@@ -1,0 +1,59 @@
+"""`python -m analytics serve | consume | migrate | rebuild`."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import typer
+from lyceum_kit.feed import FeedReader
+from lyceum_kit.rpc import Peers
+from lyceum_kit.service import run_services
+
+from analytics.app import build, make_consumption, make_engine
+from analytics.consumers import Consumption
+from analytics.settings import Settings
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False)
+
+
+@cli.command()
+def serve() -> None:
+    """Answer HTTP and gRPC. On the embedded engine use `consume`, which does this as well."""
+    asyncio.run(run_services([build(Settings())], consume=False))
+
+
+@cli.command()
+def consume() -> None:
+    """Follow the feeds into ClickHouse; answers HTTP, gRPC and the operator's SQL too. One process of it."""
+    asyncio.run(run_services([build(Settings())]))
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring ClickHouse's tables and views to this version. `consume` does it at its start."""
+    asyncio.run(_alone(lambda consumption: consumption.prepare()))
+
+
+@cli.command()
+def rebuild() -> None:
+    """Make all tables anew from the ledgers, while no consumer runs; a running one is asked over HTTP."""
+
+    async def all_feeds(consumption: Consumption) -> None:
+        await consumption.prepare()
+        for feed, events in (await consumption.rebuild()).items():
+            typer.echo(f"{feed}: {events} events")
+
+    asyncio.run(_alone(all_feeds))
+
+
+async def _alone(work: Callable[[Consumption], Awaitable[None]]) -> None:
+    settings = Settings()
+    engine, peers = make_engine(settings), Peers(settings)
+    try:
+        await work(make_consumption(settings, engine, FeedReader(peers)))
+    finally:
+        await engine.close()
+        await peers.close()
+
+
+if __name__ == "__main__":
+    cli()

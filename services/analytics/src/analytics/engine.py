@@ -1,0 +1,367 @@
+"""The one way to ClickHouse: clickhouse-connect, to a server by HTTP or to the engine in this process (chDB).
+
+A handle is one connection; one thread at a time uses it, away from the event loop. **After any error a handle
+is closed and opened again**: on chDB a query that fails after some output leaves that output behind, and the
+next query on the same connection would return it as its own.
+"""
+
+import asyncio
+import fcntl
+import importlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+from urllib.parse import unquote, urlsplit
+
+import clickhouse_connect
+import structlog
+from clickhouse_connect.driver import options
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from analytics.errors import Busy, EngineDown, TooExpensive
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+Use = Literal["write", "read", "sql"]
+Row = dict[str, Any]
+
+DATABASE = (
+    "lyceum"  # of the embedded engine: its default database would look for files where a table is missing
+)
+LIMIT_CODES = {
+    159,
+    160,
+    241,
+    158,
+    307,
+    396,
+    202,
+}  # time, speed, memory, rows and bytes read or returned, queries
+
+# What the counting relies on, by name: engine releases change their defaults (26.2 turned async_insert on).
+WRITER: Mapping[str, int | str] = {
+    "async_insert": 0,
+    "max_insert_threads": 1,
+    "min_insert_block_size_rows": 1_048_576,  # a block of ours is one part, or it could be torn
+    "min_insert_block_size_bytes": 268_435_456,
+    "insert_deduplicate": 1,
+    "mutations_sync": 2,
+}
+READER: Mapping[str, int | str] = {
+    "max_execution_time": 10,
+    "max_memory_usage": 500_000_000,
+    "max_result_rows": 200_000,
+    "max_result_bytes": 64 * 1024 * 1024,
+    "result_overflow_mode": "throw",
+    "max_threads": 2,
+    "join_use_nulls": 0,
+    "readonly": 1,  # last: nothing can be set after it
+}
+
+# The embedded engine knows one user. Without these grants it would read any file and address it is asked to.
+_CONFIG = """<clickhouse>
+  <max_server_memory_usage>{memory}</max_server_memory_usage>
+  <mark_cache_size>33554432</mark_cache_size>
+  <uncompressed_cache_size>0</uncompressed_cache_size>
+  <users_config>{users}</users_config>
+</clickhouse>
+"""
+_USERS = f"""<clickhouse>
+  <profiles><default/></profiles>
+  <quotas><default/></quotas>
+  <users><default>
+    <password></password>
+    <networks><ip>127.0.0.1</ip><ip>::1</ip></networks>
+    <profile>default</profile>
+    <quota>default</quota>
+    <grants>
+      <query>GRANT SELECT, INSERT, CREATE, DROP, ALTER, TRUNCATE, OPTIMIZE, SHOW ON {DATABASE}.*</query>
+      <query>GRANT SELECT ON system.*</query>
+      <query>GRANT SELECT ON information_schema.*</query>
+      <query>GRANT CREATE TEMPORARY TABLE ON *.*</query>
+    </grants>
+  </default></users>
+</clickhouse>
+"""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where LYCEUM_CLICKHOUSE_URL points. `folder` is set for the embedded engine only."""
+
+    url: str
+    folder: Path | None
+    database: str
+
+    @property
+    def embedded(self) -> bool:
+        return self.folder is not None
+
+
+def target(url: str) -> Target:
+    parts = urlsplit(url)
+    if parts.scheme == "chdb":
+        if parts.netloc or not parts.path.strip("/"):
+            raise ValueError(
+                "LYCEUM_CLICKHOUSE_URL: the embedded engine is chdb:///folder, with three slashes"
+            )
+        return Target(url, Path(unquote(parts.path)), DATABASE)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(
+            "LYCEUM_CLICKHOUSE_URL: chdb:///folder or http(s)://user:password@host:port/database"
+        )
+    return Target(url, None, parts.path.strip("/") or DATABASE)
+
+
+class Engine:
+    """Handles for writing (one), for dashboards, and for the operator's SQL. Opens when first used."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        readers: int = 2,
+        sql: int = 2,
+        memory: int = 1_500_000_000,
+        sql_limits: Mapping[str, int | str] | None = None,
+        patience: float = 10.0,
+    ) -> None:
+        self.target = target(url)
+        self._memory = memory
+        self._patience = patience
+        self._settings: dict[Use, Mapping[str, int | str]] = {
+            "write": WRITER,
+            "read": READER,
+            "sql": {**READER, "max_threads": 1, **(sql_limits or {}), "readonly": 1},
+        }
+        counts: dict[Use, int] = {"write": 1, "read": readers, "sql": sql}
+        self._handles: dict[Use, asyncio.Queue[_Handle]] = {}
+        for use, count in counts.items():
+            queue: asyncio.Queue[_Handle] = asyncio.Queue()
+            for _ in range(count):
+                queue.put_nowait(_Handle(self, use))
+            self._handles[use] = queue
+        self._folder_lock: int | None = None
+        self._opening = threading.Lock()
+        self._running: set[asyncio.Task[Any]] = set()
+        self.opened = False
+
+    async def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[Row]:
+        """A dashboard's SELECT, within the readers' limits."""
+
+        def run(client: Client) -> list[Row]:
+            return list(client.query(sql, parameters=dict(parameters or {})).named_results())
+
+        return await self.use("read", run)
+
+    async def command(self, sql: str, parameters: Mapping[str, object] | None = None) -> None:
+        """A statement of ours that changes something."""
+        await self.use("write", lambda client: client.command(sql, parameters=dict(parameters or {})))
+
+    async def read_back(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[Row]:
+        """A SELECT on the writer's handle: it comes after whatever insert is still running there."""
+
+        def run(client: Client) -> list[Row]:
+            return list(client.query(sql, parameters=dict(parameters or {})).named_results())
+
+        return await self.use("write", run)
+
+    async def insert(self, table: str, columns: Mapping[str, Sequence[Any]], *, token: str) -> None:
+        """One block. On a replicated table the token makes a repetition of the same block harmless."""
+        # The embedded engine has no replicas, and ignores tokens unless a table asks for them.
+        settings = {} if self.target.embedded else {"insert_deduplication_token": token}
+
+        def run(client: Client) -> None:
+            client.insert(
+                table,
+                list(columns.values()),
+                column_names=list(columns),
+                column_oriented=True,
+                settings=settings,
+            )
+
+        await self.use("write", run)
+
+    async def use(self, use: Use, run: Callable[[Client], T]) -> T:
+        """Run in a thread on a free handle, which stays taken until the thread is done, cancelled or not."""
+        try:
+            async with asyncio.timeout(None if use == "write" else self._patience):
+                handle = await self._handles[use].get()
+        except TimeoutError:
+            raise Busy("All readers are taken; try again in a moment", retry_after=1) from None
+        task = asyncio.create_task(self._run(handle, run))
+        self._running.add(task)
+        task.add_done_callback(self._finished)
+        return await asyncio.shield(task)
+
+    async def _run(self, handle: "_Handle", run: Callable[[Client], T]) -> T:
+        try:
+            return await asyncio.to_thread(handle.run, run)
+        finally:
+            self._handles[handle.use].put_nowait(handle)
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waits has it as well; a cancelled waiter does not
+
+    async def check(self) -> None:
+        """For readiness. A slow first start is not an error of the engine, but it is not ready."""
+        if not self.opened:
+            raise EngineDown("ClickHouse is not open yet")
+        await self.query("SELECT 1")
+
+    async def close(self) -> None:
+        """Waits for what runs."""
+        if self._running:
+            await asyncio.wait(set(self._running))
+        for queue in self._handles.values():
+            handles = [queue.get_nowait() for _ in range(queue.qsize())]
+            for handle in handles:
+                await asyncio.to_thread(handle.close)
+                queue.put_nowait(handle)
+        self.opened = False
+        if self._folder_lock is not None:
+            os.close(self._folder_lock)
+            self._folder_lock = None
+
+    # In threads from here on
+
+    def open_client(self, use: Use) -> Client:
+        with self._opening:
+            try:
+                client = self._open_embedded(use) if self.target.folder else self._open_server(use)
+            except (ClickHouseError, OSError, RuntimeError) as e:
+                raise EngineDown(f"ClickHouse cannot be opened: {type(e).__name__}", retry_after=2) from e
+            self.opened = True
+            return client
+
+    def _open_server(self, use: Use) -> Client:
+        options_of = dict[str, Any](tz_mode="aware", autogenerate_session_id=False, query_retries=0)
+        url = urlsplit(self.target.url)
+        without_path = url._replace(path="").geturl()
+        if use == "write":
+            client = clickhouse_connect.get_client(
+                dsn=without_path, database="default", settings=dict(WRITER), **options_of
+            )
+            client.command(f"CREATE DATABASE IF NOT EXISTS `{self.target.database}`")
+            client.database = self.target.database
+            return client
+        settings = dict(self._settings[use])
+        return clickhouse_connect.get_client(
+            dsn=without_path, database=self.target.database, settings=settings, **options_of
+        )
+
+    def _open_embedded(self, use: Use) -> Client:
+        folder = self.target.folder
+        assert folder
+        os.environ["TZ"] = "UTC"  # of this process: the engine takes it for its own
+        time.tzset()
+        config = self._prepare_folder(folder)
+        with _without_frames():
+            client = clickhouse_connect.get_client(
+                interface="chdb",
+                path=str(folder / "engine"),
+                chdb_options={"config-file": str(config)},
+                tz_mode="aware",
+            )
+        client.command(f"CREATE DATABASE IF NOT EXISTS {DATABASE} ENGINE = Atomic")
+        client.database = DATABASE
+        client.command(f"USE {DATABASE}")
+        for name, value in self._settings[use].items():
+            client.set_client_setting(name, value)
+        return client
+
+    def _prepare_folder(self, folder: Path) -> Path:
+        if self._folder_lock is None:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            held = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as e:
+                os.close(held)
+                raise EngineDown(
+                    f"Another process has {folder} open; the embedded engine belongs to one process",
+                    retry_after=2,
+                ) from e
+            self._folder_lock = held
+            users = folder / "users.xml"
+            users.write_text(_USERS)
+            (folder / "config.xml").write_text(_CONFIG.format(memory=self._memory, users=users.resolve()))
+        return (folder / "config.xml").resolve()
+
+
+class _Handle:
+    """One connection, opened when needed and never used again after an error."""
+
+    def __init__(self, engine: Engine, use: Use) -> None:
+        self.use: Use = use
+        self._engine = engine
+        self._client: Client | None = None
+
+    def run(self, run: Callable[[Client], T]) -> T:
+        if self._client is None:
+            self._client = self._engine.open_client(self.use)
+        try:
+            return run(self._client)
+        except ClickHouseError as e:
+            self.close()
+            if self.use == "read":
+                raise _meaning(e) from e
+            raise
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+
+def _meaning(error: ClickHouseError) -> Exception:
+    """For a dashboard: its limits and an absent server are answers, anything else is our mistake."""
+    code = getattr(error, "code", None)
+    if code in LIMIT_CODES:
+        return TooExpensive(f"The question met its limit of time, memory or rows (code {code})")
+    if code in (None, 210):
+        return EngineDown("ClickHouse does not answer", retry_after=2)
+    return RuntimeError(f"a query of ours failed (code {code})")
+
+
+@contextmanager
+def _without_frames() -> Iterator[None]:
+    """Open chDB without pandas and pyarrow: it imports both if it finds them, 75 MB that we never use."""
+    hidden = [name for name in ("pandas", "pyarrow") if name not in sys.modules]
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment]  # the documented way to make an import fail
+    try:
+        importlib.import_module("chdb")
+        yield
+    finally:
+        for name in hidden:
+            sys.modules.pop(name, None)
+
+
+# clickhouse-connect's insert would import pandas just to ask whether it was given one of its frames.
+options.pd = options.pd_time_test = None  # type: ignore[attr-defined]
+
+
+async def open_engine(engine: Engine) -> None:
+    """Open the writer and see that the settings the counting relies on are in force."""
+    rows = await engine.read_back(
+        "SELECT name, value FROM system.settings WHERE has({names:Array(String)}, name)",
+        {"names": list(WRITER)},
+    )
+    effective = {row["name"]: row["value"] for row in rows}
+    wrong = {k: effective.get(k) for k, v in WRITER.items() if effective.get(k) != str(v)}
+    if wrong:
+        raise EngineDown(f"ClickHouse did not take the writer's settings: {wrong}")

@@ -1,0 +1,1 @@
+"""The tables and views of ClickHouse as numbered SQL files; `schema.py` applies them."""
