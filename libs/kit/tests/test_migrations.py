@@ -1,6 +1,7 @@
 """Migrations on a real PostgreSQL: found, run as the owner, once, also when two start at the same time."""
 
 import asyncio
+import importlib
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -36,7 +37,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     versions.mkdir(parents=True)
     (versions.parent / "env.py").write_text(ENV)
     write(versions, "0001", None, "first")
-    monkeypatch.syspath_prepend(str(source.parent))
+    monkeypatch.setattr(sys, "path", [str(source.parent), *sys.path])
+    importlib.invalidate_caches()
     yield versions
     sys.modules.pop("sample", None)
 
