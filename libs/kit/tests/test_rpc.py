@@ -329,7 +329,8 @@ async def test_health_says_so_before_the_server_stops() -> None:
 
 
 async def services_by_reflection(running: Running) -> set[str]:
-    stub: Any = reflection_pb2_grpc.ServerReflectionStub(running.channel)
+    channel: Any = running.channel  # its stubs know the synchronous one only
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
     call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
     return {s.name async for answer in call for s in answer.list_services_response.service}
 

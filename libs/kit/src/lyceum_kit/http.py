@@ -117,8 +117,8 @@ class Model(BaseModel):
 
         def check(data: Any) -> Any:
             if isinstance(data, dict):
-                cls.__pydantic_validator__.validate_json(_as_json(data), strict=True)
-            return data
+                cls.__pydantic_validator__.validate_json(_as_json(cast("Any", data)), strict=True)
+            return cast("Any", data)
 
         checked = core_schema.no_info_before_validator_function(check, schema)
         return core_schema.json_or_python_schema(json_schema=schema, python_schema=checked)
