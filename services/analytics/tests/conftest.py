@@ -8,12 +8,13 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from google.protobuf.message import Message
+
 from analytics import schema
 from analytics.consumers import Consumption
 from analytics.engine import Engine, open_engine
 from analytics.projections import COLUMNS, table
 from analytics.settings import Settings
-from google.protobuf.message import Message
 from lyceum_kit.envelope import Meta, Record, read_record, to_headers
 from lyceum_kit.feed import Head
 from lyceum_kit.ids import new_id

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+
 from analytics.consumers import FEEDS, Consumption
 from analytics.engine import Engine
 from analytics.projections import columns, table
@@ -139,7 +140,9 @@ async def test_a_torn_table_is_noticed_and_rebuilt(
     if damage == "lost":
         await engine.command("ALTER TABLE enrollment_events DELETE WHERE position = 1")
     else:
-        await engine.command("INSERT INTO enrollment_events SELECT * FROM enrollment_events WHERE position = 1")
+        await engine.command(
+            "INSERT INTO enrollment_events SELECT * FROM enrollment_events WHERE position = 1"
+        )
     assert not all(c.whole for c in await consumption.sink.counts("enrollment"))
     status = await consumption.status()
     assert any(c["alarm"].startswith("red:") for c in status["consumers"] if c["feed"] == "enrollment")
@@ -263,5 +266,3 @@ def test_kill_9_right_after_inserts_leaves_every_event_once(tmp_path: Any, kill_
     )
     assert last.stdout.strip().endswith("300 300 True")
     assert killed, "no process was killed: the test showed nothing"
-
-

@@ -155,7 +155,8 @@ def play(config: Config, step: Callable[[str], None]) -> Result:
             _keep(config, kept | {"hire_ms": hire_ms})
         quizzes = _quizzes(api, step)
         courses = _courses(api, step, _packages(api, step), quizzes)
-        _paths(api, step, courses)
+        paths = _paths(api, step, courses)
+        _rules(api, step, courses, paths)
     links = [
         ("Sign in as Ada, Grace or anybody", f"{config.app_origin}/sign-in"),
         ("Catalogue", f"{config.app_origin}/catalog"),
@@ -335,8 +336,9 @@ def _courses(
     return there
 
 
-def _paths(api: Api, step: Callable[[str], None], courses: dict[str, str]) -> None:
-    there = {p["slug"] for p in api.every("/api/catalog/paths")}
+def _paths(api: Api, step: Callable[[str], None], courses: dict[str, str]) -> dict[str, str]:
+    """Slug → path id, each published."""
+    there = {p["slug"]: p["path_id"] for p in api.every("/api/catalog/paths")}
     for path in json.loads((repository() / "content" / "paths.json").read_text())["paths"]:
         if path["slug"] in there:
             continue
@@ -348,4 +350,41 @@ def _paths(api: Api, step: Callable[[str], None], courses: dict[str, str]) -> No
             }
             for item in path["items"]
         ]
-        api.call("POST", "/api/catalog/paths", path | {"items": items})
+        there[path["slug"]] = api.call("POST", "/api/catalog/paths", path | {"items": items})["path_id"]
+    return there
+
+
+def _rules(api: Api, step: Callable[[str], None], courses: dict[str, str], paths: dict[str, str]) -> None:
+    """Who has to learn what, by department; each rule previewed before it is activated."""
+
+    def when(*departments: str) -> dict[str, Any]:
+        is_one = [{"attribute": "department", "operator": "is", "value": d} for d in departments]
+        return is_one[0] if len(is_one) == 1 else {"any": is_one}
+
+    rules = (
+        (
+            "Engineering basics",
+            when("Engineering"),
+            ["security-protocols-101"],
+            ["engineering-onboarding"],
+            30,
+        ),
+        ("Sales start", when("Sales"), ["code-of-conduct", "sales-essentials"], [], 30),
+        ("Safety on the wards", when("Nursing", "Operations"), ["workplace-safety-essentials"], [], 14),
+    )
+    there = {r["name"]: r for r in api.every("/api/enrollment/rules")}
+    for name, condition, course_slugs, path_slugs, days in rules:
+        rule = there.get(name)
+        if rule is None:
+            body = {
+                "name": name,
+                "condition": condition,
+                "course_ids": [courses[s] for s in course_slugs],
+                "path_ids": [paths[s] for s in path_slugs],
+                "due_in_days": days,
+            }
+            rule = api.call("POST", "/api/enrollment/rules", body)
+        if rule["state"] == "draft":
+            preview = api.call("POST", f"/api/enrollment/rules/{rule['rule_id']}/preview")
+            step(f"Rule {name!r}: when {rule['sentence']}, for {preview['enroll']['count']} people now")
+            api.call("POST", f"/api/enrollment/rules/{rule['rule_id']}/activate")

@@ -5,12 +5,10 @@ from pathlib import Path
 
 import platformdirs
 
-# Every service of the contracts has its database, its Kafka user and its credential …
-CONTRACTED = ("identity", "catalog", "enrollment", "assessment", "analytics")
-# … and these are built so far: the ledger services share a process, each other one has its own.
-LEDGER_SERVICES = ("identity", "catalog", "assessment")
-OTHER_SERVICES: tuple[str, ...] = ()
-SERVICES = (*LEDGER_SERVICES, *OTHER_SERVICES)
+# The ledger services share a process; analytics and its engine are always one of their own.
+LEDGER_SERVICES = ("identity", "catalog", "enrollment", "assessment")
+OTHER_SERVICES = ("analytics",)
+SERVICES = CONTRACTED = (*LEDGER_SERVICES, *OTHER_SERVICES)
 
 
 def repository() -> Path:

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import typer
-from lyceum_kit.feed import FeedReader
-from lyceum_kit.rpc import Peers
-from lyceum_kit.service import run_services
 
 from analytics.app import build, make_consumption, make_engine
 from analytics.consumers import Consumption
 from analytics.settings import Settings
+from lyceum_kit.feed import FeedReader
+from lyceum_kit.rpc import Peers
+from lyceum_kit.service import run_services
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False)
 

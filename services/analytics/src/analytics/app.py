@@ -1,16 +1,15 @@
 """Composition root: settings → engine, consumption, HTTP, gRPC, the operator's SQL. Tests pass fakes here."""
 
+from analytics import http, rpc, sql_endpoint
+from analytics.consumers import Consumption
+from analytics.engine import Engine
+from analytics.settings import Settings
 from lyceum_kit.feed import FeedReader
 from lyceum_kit.http import make_app
 from lyceum_kit.ids import Clock, utc_now
 from lyceum_kit.rpc import Peers
 from lyceum_kit.service import Service
 from lyceum_kit.tokens import Verifier
-
-from analytics import http, rpc, sql_endpoint
-from analytics.consumers import Consumption
-from analytics.engine import Engine
-from analytics.settings import Settings
 
 
 def make_engine(settings: Settings) -> Engine:

@@ -12,16 +12,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import structlog
-from lyceum_kit.errors import Refused, Unavailable
-from lyceum_kit.feed import FeedReader, Head
-from lyceum_kit.intake import Intake, Place, cut
-from lyceum_kit.settings import KitSettings
-from lyceum_kit.wire import Subscription
 
 from analytics import schema
 from analytics.engine import Engine, open_engine
 from analytics.projections import COLUMNS, table
 from analytics.sink import CONSUMER, ClickHouseSink, Count
+from lyceum_kit.errors import Refused, Unavailable
+from lyceum_kit.feed import FeedReader, Head
+from lyceum_kit.intake import Intake, Place, cut
+from lyceum_kit.settings import KitSettings
+from lyceum_kit.wire import Subscription
 
 log = structlog.get_logger()
 

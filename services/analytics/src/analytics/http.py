@@ -5,15 +5,15 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
-from lyceum_kit.errors import Forbidden, Refused
-from lyceum_kit.http import allow
-from lyceum_kit.ids import Clock
-from lyceum_kit.tokens import Caller
 from pydantic import BaseModel
 
 from analytics import metrics, spreadsheet, store
 from analytics.consumers import Consumption
 from analytics.engine import Engine
+from lyceum_kit.errors import Forbidden, Refused
+from lyceum_kit.http import allow
+from lyceum_kit.ids import Clock
+from lyceum_kit.tokens import Caller
 
 Viewer = Annotated[Caller, allow("admin", "manager", "author", "reader")]
 Operator = Annotated[Caller, allow("admin", "operator")]

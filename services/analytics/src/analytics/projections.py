@@ -14,6 +14,7 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
+
 from lyceum_kit.envelope import Record, Undecodable, decode
 from lyceum_kit.topics import feeds, spelled
 

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from analytics import metrics, store
+from analytics.engine import Engine
+from analytics.http import row_of, tenant_of
 from lyceum.analytics.v1 import analytics_service_pb2 as pb
 from lyceum.analytics.v1.analytics_service_pb2_grpc import (
     AnalyticsServiceServicer,
@@ -11,17 +14,13 @@ from lyceum_kit.errors import Invalid
 from lyceum_kit.ids import Clock
 from lyceum_kit.rpc import RpcService, caller
 
-from analytics import metrics, store
-from analytics.engine import Engine
-from analytics.http import row_of, tenant_of
-
 
 class Servicer(AnalyticsServiceServicer):
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = engine
         self._clock = clock
 
-    async def GetOverview(self, request: pb.GetOverviewRequest, context: Any) -> pb.Overview:  # noqa: ARG002
+    async def GetOverview(self, request: pb.GetOverviewRequest, context: Any) -> pb.Overview:
         tenant = tenant_of(caller())
         filters = {"department": _text(request.department), "course_id": _text(request.course_id)}
         found = await store.totals(self._engine, tenant, self._clock(), filters)
@@ -36,7 +35,7 @@ class Servicer(AnalyticsServiceServicer):
     async def QueryMetric(
         self,
         request: pb.QueryMetricRequest,
-        context: Any,  # noqa: ARG002
+        context: Any,
     ) -> pb.QueryMetricResponse:
         tenant = tenant_of(caller())
         of, by = metrics.metric(request.metric), metrics.dimension(request.dimension)
@@ -57,7 +56,7 @@ class Servicer(AnalyticsServiceServicer):
             ],
         )
 
-    async def GetDropOff(self, request: pb.GetDropOffRequest, context: Any) -> pb.GetDropOffResponse:  # noqa: ARG002
+    async def GetDropOff(self, request: pb.GetDropOffRequest, context: Any) -> pb.GetDropOffResponse:
         tenant = tenant_of(caller())
         if request.course_version < 0:
             raise Invalid("course_version counts from 1; 0 is the newest")

@@ -1,7 +1,8 @@
 """Analytics' settings. It has no PostgreSQL: `database_url` is not used."""
 
-from lyceum_kit.settings import KitSettings
 from pydantic import Field, SecretStr
+
+from lyceum_kit.settings import KitSettings
 
 
 class Settings(KitSettings):

@@ -13,13 +13,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from analytics.engine import Engine
+from analytics.projections import columns, size, table
 from lyceum_kit import telemetry
 from lyceum_kit.envelope import Record
 from lyceum_kit.failpoints import failpoint
 from lyceum_kit.intake import Cut, Cutter, Partition, Place
-
-from analytics.engine import Engine
-from analytics.projections import columns, size, table
 
 CONSUMER = "analytics"
 BLOCK_ROWS = 50_000

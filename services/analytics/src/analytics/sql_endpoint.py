@@ -22,7 +22,6 @@ import structlog
 import uvicorn
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
-from lyceum_kit.errors import Unavailable
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -32,13 +31,35 @@ from analytics.engine import DATABASE, Engine
 from analytics.errors import Busy
 from analytics.settings import Settings
 from analytics.sql_gate import NotAllowed, judge
+from lyceum_kit.errors import Unavailable
 
 log = structlog.get_logger()
 
 QUERY_BYTES = 256 * 1024
 # What clients say about themselves or the transport. Anything else in the address would be a setting.
 TRANSPORT = frozenset(
-    ["query", "database", "default_format", "session_id", "session_timeout", "session_check", "query_id", "client_protocol_version", "wait_end_of_query", "enable_http_compression", "buffer_size", "send_progress_in_http_headers", "user", "password", "http_headers_progress_interval_ms", "compress", "decompress", "quota_key", "readonly", "add_http_cors_header"]
+    [
+        "query",
+        "database",
+        "default_format",
+        "session_id",
+        "session_timeout",
+        "session_check",
+        "query_id",
+        "client_protocol_version",
+        "wait_end_of_query",
+        "enable_http_compression",
+        "buffer_size",
+        "send_progress_in_http_headers",
+        "user",
+        "password",
+        "http_headers_progress_interval_ms",
+        "compress",
+        "decompress",
+        "quota_key",
+        "readonly",
+        "add_http_cors_header",
+    ]
 )
 # ClickHouse's own codes.
 SYNTAX, READONLY, BUSY, AUTH, DENIED, BYTES, UNKNOWN_SETTING = 62, 164, 202, 516, 497, 396, 115

@@ -29,7 +29,19 @@ STATEMENTS = frozenset(
 )
 # Tables made by functions: those that reach nothing outside the engine.
 TABLE_FUNCTIONS = frozenset(
-    ["numbers", "numbers_mt", "zeros", "zeros_mt", "primes", "generateseries", "generate_series", "values", "view", "merge", "null"]
+    [
+        "numbers",
+        "numbers_mt",
+        "zeros",
+        "zeros_mt",
+        "primes",
+        "generateseries",
+        "generate_series",
+        "values",
+        "view",
+        "merge",
+        "null",
+    ]
 )
 # Functions that reach outside as values, and table functions that hide as values in `x IN url(…)`.
 REFUSED_FUNCTIONS = re.compile(

@@ -8,12 +8,11 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from lyceum_kit.errors import NotFound
-
 from analytics import metrics
 from analytics.engine import Engine
 from analytics.metrics import Answer
 from analytics.projections import COLUMNS, table
+from lyceum_kit.errors import NotFound
 
 NO_DEPARTMENT = "(none)"
 
