@@ -245,13 +245,16 @@ asyncio.run(main())
 """
 
 
-def test_kill_9_right_after_inserts_leaves_every_event_once(tmp_path: Any, kill_chance: str = "0.2") -> None:
+KILL_CHANCE = "0.2"
+
+
+def test_kill_9_right_after_inserts_leaves_every_event_once(tmp_path: Any) -> None:
     tests = os.path.dirname(__file__)  # noqa: PTH120
     killed = 0
     for _ in range(4):
         done = subprocess.run(
             [sys.executable, "-c", _PROCESS, str(tmp_path / "d"), tests],
-            env={**os.environ, "LYCEUM_FAILPOINT": f"analytics.inserted:{kill_chance}"},
+            env={**os.environ, "LYCEUM_FAILPOINT": f"analytics.inserted:{KILL_CHANCE}"},
             capture_output=True,
             timeout=60,
             check=False,
