@@ -361,7 +361,7 @@ def _rules(api: Api, step: Callable[[str], None], courses: dict[str, str], paths
         is_one = [{"attribute": "department", "operator": "is", "value": d} for d in departments]
         return is_one[0] if len(is_one) == 1 else {"any": is_one}
 
-    rules = (
+    rules: tuple[tuple[str, dict[str, Any], list[str], list[str], int], ...] = (
         (
             "Engineering basics",
             when("Engineering"),
