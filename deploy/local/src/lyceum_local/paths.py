@@ -8,7 +8,7 @@ import platformdirs
 # Every service of the contracts has its database, its Kafka user and its credential …
 CONTRACTED = ("identity", "catalog", "enrollment", "assessment", "analytics")
 # … and these are built so far: the ledger services share a process, each other one has its own.
-LEDGER_SERVICES = ("identity", "catalog", "assessment")
+LEDGER_SERVICES = ("identity", "catalog", "enrollment", "assessment")
 OTHER_SERVICES: tuple[str, ...] = ()
 SERVICES = (*LEDGER_SERVICES, *OTHER_SERVICES)
 
