@@ -8,9 +8,10 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from google.protobuf.message import Message
+
 from enrollment.app import build
 from enrollment.settings import Settings
-from google.protobuf.message import Message
 from lyceum.assessment.v1.events_pb2 import ModuleCompleted
 from lyceum.catalog.v1.events_pb2 import (
     CourseDeprecated,
@@ -138,9 +139,7 @@ class Enrollment:
 
     async def move(self, person_id: str, department: str, **more: str) -> None:
         active = identity.EMPLOYMENT_STATUS_ACTIVE
-        await self.tell(
-            identity.UserUpdated(person_id=person_id, status=active, job=job(department, **more))
-        )
+        await self.tell(identity.UserUpdated(person_id=person_id, status=active, job=job(department, **more)))
 
     async def leave(self, person_id: str) -> None:
         await self.tell(identity.UserDeactivated(person_id=person_id, reason="resigned"))

@@ -4,9 +4,10 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from enrollment.dates import Due, due_in, due_on, end_of_day, parse_date, today, zone
 from hypothesis import given
 from hypothesis import strategies as st
+
+from enrollment.dates import Due, due_in, due_on, end_of_day, parse_date, today, zone
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -15,12 +16,20 @@ BERLIN = ZoneInfo("Europe/Berlin")
     ("name", "day", "end"),
     [
         ("Europe/Berlin", date(2026, 11, 24), "2026-11-24T23:00:00+00:00"),
-        ("Europe/Berlin", date(2026, 3, 28), "2026-03-28T23:00:00+00:00"),  # the clock changes at 02:00 after it
+        (
+            "Europe/Berlin",
+            date(2026, 3, 28),
+            "2026-03-28T23:00:00+00:00",
+        ),  # the clock changes at 02:00 after it
         ("Europe/Berlin", date(2026, 3, 29), "2026-03-29T22:00:00+00:00"),  # a day of 23 hours
         ("Europe/Berlin", date(2026, 10, 25), "2026-10-25T23:00:00+00:00"),  # a day of 25 hours
         ("UTC", date(2028, 2, 29), "2028-03-01T00:00:00+00:00"),
         ("Asia/Tokyo", date(2026, 12, 31), "2026-12-31T15:00:00+00:00"),
-        ("Asia/Beirut", date(2026, 3, 28), "2026-03-28T22:00:00+00:00"),  # 00:00 does not exist: 01:00 follows 23:59
+        (
+            "Asia/Beirut",
+            date(2026, 3, 28),
+            "2026-03-28T22:00:00+00:00",
+        ),  # 00:00 does not exist: 01:00 follows 23:59
         ("America/Sao_Paulo", date(2018, 11, 3), "2018-11-04T03:00:00+00:00"),  # nor here
         ("America/Sao_Paulo", date(2018, 2, 17), "2018-02-18T03:00:00+00:00"),  # 23:00 to 24:00 twice
         ("America/Havana", date(2026, 10, 31), "2026-11-01T04:00:00+00:00"),  # 00:00 twice: the first
@@ -36,7 +45,9 @@ def test_the_day_ends_at_the_first_instant_after_it(name: str, day: date, end: s
 
 @given(
     st.dates(date(1930, 1, 1), date(2036, 12, 31)),
-    st.sampled_from(["Europe/Berlin", "America/Sao_Paulo", "Asia/Beirut", "Australia/Lord_Howe", "Africa/Cairo"]),
+    st.sampled_from(
+        ["Europe/Berlin", "America/Sao_Paulo", "Asia/Beirut", "Australia/Lord_Howe", "Africa/Cairo"]
+    ),
 )
 def test_the_instant_is_past_the_day_and_the_one_before_is_not(day: date, name: str) -> None:
     where = ZoneInfo(name)
@@ -64,7 +75,9 @@ def test_the_earliest_is_the_minimum() -> None:
     assert min(here, there) == there == Due(datetime(2026, 11, 24, 15, tzinfo=UTC), date(2026, 11, 24))
 
 
-@pytest.mark.parametrize("name", ["", "Mars/Olympus", "../../etc/passwd", "/etc/localtime", "Europe", "A" * 300])
+@pytest.mark.parametrize(
+    "name", ["", "Mars/Olympus", "../../etc/passwd", "/etc/localtime", "Europe", "A" * 300]
+)
 def test_an_unknown_zone_falls_back(name: str) -> None:
     assert zone(name, "Asia/Tokyo").key == "Asia/Tokyo"
     assert zone(name).key == "UTC"

@@ -5,6 +5,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from enrollment.dates import Due
 from enrollment.enrollment import (
     ChangeGrounds,
@@ -22,8 +25,6 @@ from enrollment.enrollment import (
     from_message,
     to_message,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 from lyceum.enrollment.v1 import events_pb2 as pb
 
 NOW = datetime(2026, 11, 24, 8, tzinfo=UTC)
@@ -204,7 +205,10 @@ def test_whatever_happens_the_record_only_grows(first: Ground, some: list[Comman
         assert after
         assert decide(after, command) == [] or isinstance(command, ChangeGrounds)
         assert set(before.done) <= set(after.done)
-        assert before.state != "completed" or (after.state, after.completed_at) == ("completed", before.completed_at)
+        assert before.state != "completed" or (after.state, after.completed_at) == (
+            "completed",
+            before.completed_at,
+        )
         assert after.state != "withdrawn" or not after.grounds
         assert len({g.key for g in after.grounds}) == len(after.grounds)
         if after.state == "active" and after.grounds:

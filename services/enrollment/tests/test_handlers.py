@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+
 from enrollment.errors import UnknownEnrollment
 from lyceum.assessment.v1.events_pb2 import ModuleCompleted
 from lyceum.catalog.v1.events_pb2 import CourseDeprecated
@@ -20,9 +21,7 @@ ENGINEERING_PATH = "01990000-0000-7000-8000-0000000000f1"
 
 async def test_ada_is_hired_moves_leaves_and_comes_back(school: Any, facts: Any) -> None:
     await school.hire(HANS, "Sales")
-    engineering = await school.rule(
-        course_ids=[SECURITY], path_ids=[ENGINEERING_PATH], due_in_days=30
-    )
+    engineering = await school.rule(course_ids=[SECURITY], path_ids=[ENGINEERING_PATH], due_in_days=30)
     sales = await school.rule(
         name="Sales basics", condition=facts.is_("department", "Sales"), course_ids=[PITCHING]
     )
@@ -157,7 +156,9 @@ async def test_a_new_version_of_a_rule_holds_only_once_it_is_activated(school: A
     assert his["why"] == ["Because department is Sales (rule Sales basics, version 2)"]
 
 
-async def test_a_new_version_moves_the_due_date_and_the_reason_of_those_it_keeps(school: Any, facts: Any) -> None:
+async def test_a_new_version_moves_the_due_date_and_the_reason_of_those_it_keeps(
+    school: Any, facts: Any
+) -> None:
     await school.hire(ADA)
     rule_id = await school.rule(course_ids=[SECURITY], due_in_days=10)
     assert (await school.has(ADA))[SECURITY]["due_date"] == "2026-12-04"
@@ -232,7 +233,9 @@ async def test_the_pinned_version_stays_when_a_newer_is_published(school: Any, f
     assert (await school.has(ADA))[ONBOARDING]["modules_done"] == 0
 
 
-async def test_a_path_that_is_known_before_its_course_gives_the_course_later(school: Any, facts: Any, ids: Any) -> None:
+async def test_a_path_that_is_known_before_its_course_gives_the_course_later(
+    school: Any, facts: Any, ids: Any
+) -> None:
     late = ids(0xC9)
     await school.tell(facts.path_of(ids(0xF2), (SECURITY, ()), (late, (SECURITY,))))
     await school.rule(path_ids=[ids(0xF2)])
@@ -267,9 +270,7 @@ async def test_a_path_is_complete_at_once_for_who_has_done_it_all(school: Any) -
 
 async def test_a_path_of_two_rules_ends_with_the_second(school: Any, facts: Any) -> None:
     await school.rule(name="One", path_ids=[ENGINEERING_PATH])
-    await school.rule(
-        name="Two", condition=facts.is_("location", "Berlin"), path_ids=[ENGINEERING_PATH]
-    )
+    await school.rule(name="Two", condition=facts.is_("location", "Berlin"), path_ids=[ENGINEERING_PATH])
     await school.hire(ADA)
     stream = f"path-enrollment/{ADA}/{ENGINEERING_PATH}"
     await school.move(ADA, "Sales")

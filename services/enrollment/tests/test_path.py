@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime
 
 import pytest
+
 from enrollment.enrollment import Ground
 from enrollment.path import Item, Path, PathEnrollment, assign, complete, evolve, locked_by, withdraw
 

@@ -5,6 +5,11 @@ from typing import Any as Json
 from uuid import UUID
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from enrollment.assignment import Person
 from enrollment.rules import (
     ATTRIBUTES,
     All,
@@ -22,12 +27,8 @@ from enrollment.rules import (
 from enrollment.rules.conditions import MAX_DEPTH
 from enrollment.rules.sql import where
 from enrollment.store import book
-from enrollment.assignment import Person
 from enrollment.tables import people
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from lyceum_kit.db import make_engine, set_tenant
-from sqlalchemy import select
 
 TENANT = UUID("01990000-0000-7000-8000-000000000001")
 
@@ -131,9 +132,7 @@ words = st.sampled_from(WORDS) | st.text(
 days = st.sampled_from(DAYS[1:])
 attributes = st.sampled_from(list(ATTRIBUTES))
 leaves = (
-    st.builds(
-        Compare, attributes, st.sampled_from(["is", "is_not"]), st.tuples(words)
-    )
+    st.builds(Compare, attributes, st.sampled_from(["is", "is_not"]), st.tuples(words))
     | st.builds(
         Compare,
         attributes,
@@ -150,9 +149,11 @@ leaves = (
 )
 conditions: st.SearchStrategy[Condition] = st.recursive(
     leaves,
-    lambda inner: st.builds(All, st.lists(inner, min_size=1, max_size=3).map(tuple))
-    | st.builds(Any, st.lists(inner, min_size=1, max_size=3).map(tuple))
-    | st.builds(Not, inner),
+    lambda inner: (
+        st.builds(All, st.lists(inner, min_size=1, max_size=3).map(tuple))
+        | st.builds(Any, st.lists(inner, min_size=1, max_size=3).map(tuple))
+        | st.builds(Not, inner)
+    ),
     max_leaves=6,
 )
 persons = st.fixed_dictionaries(

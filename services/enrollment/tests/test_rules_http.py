@@ -22,7 +22,11 @@ async def test_a_rule_is_drafted_activated_and_retired(school: Any) -> None:
         rule = made.json()
         assert made.status_code == 201
         assert made.headers["location"] == f"{API}/{rule['rule_id']}"
-        assert (rule["rule_version"], rule["state"], rule["sentence"]) == (1, "draft", "department is Engineering")
+        assert (rule["rule_version"], rule["state"], rule["sentence"]) == (
+            1,
+            "draft",
+            "department is Engineering",
+        )
         assert (rule["condition"], rule["due_in_days"], rule["active_version"]) == (ENGINEERING, 30, None)
         one = f"{API}/{rule['rule_id']}"
         assert (await http.get(one)).json() == rule
@@ -119,7 +123,11 @@ async def test_a_preview_of_a_new_version_tells_who_is_withdrawn(school: Any) ->
     async with school.as_("admin") as http:
         as_it_is = (await http.post(f"{API}/{rule_id}/preview")).json()
         changed = (await http.post(f"{API}/{rule_id}/preview", json=sales)).json()
-    assert (as_it_is["enroll"]["count"], as_it_is["withdraw"]["count"], as_it_is["unchanged"]["count"]) == (0, 0, 1)
+    assert (as_it_is["enroll"]["count"], as_it_is["withdraw"]["count"], as_it_is["unchanged"]["count"]) == (
+        0,
+        0,
+        1,
+    )
     assert [p["person_id"] for p in changed["enroll"]["people"]] == [HANS]
     assert [p["person_id"] for p in changed["withdraw"]["people"]] == [ADA]
 
