@@ -95,7 +95,8 @@ async def test_the_tables_are_what_the_streams_say(school: Any, facts: Any, ids:
     await school.settle()
 
     said: dict[str, list[Any]] = {}
-    for event in await emitted(school.ledger, school.tenant):
+    events: list[Any] = list(await emitted(school.ledger, school.tenant))
+    for event in events:
         if hasattr(event, "enrollment_id") and not isinstance(event, pb.PathAssigned):
             said.setdefault(event.enrollment_id, []).append(event)
     async with school.ledger.read(school.tenant) as conn:

@@ -33,7 +33,7 @@ from lyceum_kit.db import make_engine, set_tenant
 TENANT = UUID("01990000-0000-7000-8000-000000000001")
 
 
-def leaf(attribute: str, operator: str, value: Json) -> dict[str, Json]:
+def leaf(attribute: Json, operator: str, value: Json) -> dict[str, Json]:
     return {"attribute": attribute, "operator": operator, "value": value}
 
 
@@ -177,7 +177,7 @@ async def test_sql_finds_exactly_who_matches(database: Callable[[str], Awaitable
     engine = make_engine((await database("enrollment")).app_url)
     async with engine.connect() as conn:
 
-        @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
         @given(st.lists(conditions, min_size=1, max_size=4), st.lists(persons, min_size=1, max_size=6))
         def compare(some: list[Condition], facts: list[dict[str, str]]) -> None:
             asked.append((some, facts))
