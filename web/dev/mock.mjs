@@ -1,6 +1,7 @@
 /** Front-end work without the platform: the built app (or `npm run dev`) against made-up answers. Never part of a release. */
-import { createServer } from "node:http";
+
 import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { answer } from "./answers.mjs";
 
@@ -31,7 +32,8 @@ async function file(path) {
 
 createServer(async (request, response) => {
   const url = new URL(request.url, `http://${request.headers.host}`);
-  if (url.hostname.endsWith(".localhost")) return response.setHeader("Content-Type", "text/html").end(PACKAGE);
+  if (url.hostname.endsWith(".localhost"))
+    return response.setHeader("Content-Type", "text/html").end(PACKAGE);
   if (!url.pathname.startsWith("/api/")) {
     const [body, type] = await file(url.pathname);
     response.setHeader("Content-Type", type).setHeader("Content-Security-Policy", CSP);
@@ -39,8 +41,14 @@ createServer(async (request, response) => {
   }
   let text = "";
   for await (const chunk of request) text += chunk;
-  const { status = 200, body, cookie } = answer(request.method, url, text ? JSON.parse(text) : {}, request.headers, port);
+  const {
+    status = 200,
+    body,
+    cookie,
+  } = answer(request.method, url, text ? JSON.parse(text) : {}, request.headers, port);
   if (cookie) response.setHeader("Set-Cookie", cookie);
-  response.writeHead(status, { "Content-Type": status < 400 ? "application/json" : "application/problem+json" });
+  response.writeHead(status, {
+    "Content-Type": status < 400 ? "application/json" : "application/problem+json",
+  });
   response.end(body === undefined ? "" : JSON.stringify(body));
 }).listen(port, "127.0.0.1", () => console.log(`http://127.0.0.1:${port}`));

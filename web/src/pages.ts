@@ -3,7 +3,15 @@ import type { Role } from "./api/identity";
 import type { IconName } from "./parts/Icon";
 
 export interface PageLink {
-  to: "/" | "/catalog" | "/record" | "/team" | "/admin/dashboards" | "/admin/people" | "/admin/rules" | "/admin/system";
+  to:
+    | "/"
+    | "/catalog"
+    | "/record"
+    | "/team"
+    | "/admin/dashboards"
+    | "/admin/people"
+    | "/admin/rules"
+    | "/admin/system";
   title: string;
   icon: IconName;
   for: Role[];
@@ -33,6 +41,8 @@ const GROUPS: { title: string; pages: PageLink[] }[] = [
 export function pagesFor(roles: Role[]) {
   return GROUPS.map((group) => ({
     ...group,
-    pages: group.pages.filter((page) => page.for.length === 0 || page.for.some((role) => roles.includes(role))),
+    pages: group.pages.filter(
+      (page) => page.for.length === 0 || page.for.some((role) => roles.includes(role)),
+    ),
   })).filter((group) => group.pages.length > 0);
 }

@@ -21,7 +21,8 @@ export const queryClient = new QueryClient({
     queries: {
       staleTime: 15_000,
       // Only what may heal by itself is asked again: no answer, or a part that is down.
-      retry: (tries, error) => tries < 2 && error instanceof Problem && (error.status === 0 || error.status >= 500),
+      retry: (tries, error) =>
+        tries < 2 && error instanceof Problem && (error.status === 0 || error.status >= 500),
     },
   },
 });
@@ -39,7 +40,10 @@ export const enrollmentsQuery = (filter: { person_id?: string; course_id?: strin
 export const recordsQuery = (person?: string) =>
   queryOptions({ queryKey: ["learning", "records", person], queryFn: () => assessment.records(person) });
 export const certificatesQuery = (person?: string) =>
-  queryOptions({ queryKey: ["learning", "certificates", person], queryFn: () => assessment.certificates(person) });
+  queryOptions({
+    queryKey: ["learning", "certificates", person],
+    queryFn: () => assessment.certificates(person),
+  });
 
 /** Progress reaches enrollment by events, a moment after the answer: ask now and once more shortly. */
 export function learningChanged(): void {

@@ -7,8 +7,8 @@ import {
   redirect,
 } from "@tanstack/react-router";
 import { Problem } from "./api/client";
-import { NotFound, PageFailure, PageLoading } from "./parts/States";
 import { Shell } from "./parts/Shell";
+import { NotFound, PageFailure, PageLoading } from "./parts/States";
 import { meQuery, onSignedOut, queryClient } from "./queries";
 
 const root = createRootRoute({ component: Outlet, notFoundComponent: NotFound, errorComponent: PageFailure });
@@ -125,7 +125,17 @@ export const router = createRouter({
     signIn,
     signedIn.addChildren([
       shell.addChildren([
-        today, catalogue, course, record, team, dashboards, people, person, rules, rule, system,
+        today,
+        catalogue,
+        course,
+        record,
+        team,
+        dashboards,
+        people,
+        person,
+        rules,
+        rule,
+        system,
       ]),
       learn,
       quiz,

@@ -4,16 +4,23 @@ import type { Tone } from "./parts/pieces";
 
 const DAY = 86_400_000;
 const dates = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
-const times = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+const times = new Intl.DateTimeFormat(undefined, {
+  day: "numeric",
+  month: "short",
+  hour: "2-digit",
+  minute: "2-digit",
+});
 const whole = new Intl.NumberFormat();
 
 export const date = (iso: string | null | undefined): string => (iso ? dates.format(new Date(iso)) : "–");
 export const moment = (iso: string | null | undefined): string => (iso ? times.format(new Date(iso)) : "–");
 export const count = (n: number | null | undefined): string => (n == null ? "–" : whole.format(n));
-export const share = (value: number | null | undefined): string => (value == null ? "–" : `${Math.round(value * 100)} %`);
+export const share = (value: number | null | undefined): string =>
+  value == null ? "–" : `${Math.round(value * 100)} %`;
 export const points = (value: number | null | undefined): string =>
   value == null ? "–" : `${Math.round(value * 10) / 10}`;
-export const plural = (n: number, one: string, many = `${one}s`): string => `${whole.format(n)} ${n === 1 ? one : many}`;
+export const plural = (n: number, one: string, many = `${one}s`): string =>
+  `${whole.format(n)} ${n === 1 ? one : many}`;
 
 export function minutes(n: number): string {
   if (n < 60) return `${n} min`;
@@ -24,12 +31,15 @@ export function minutes(n: number): string {
 /** The civil date decides when there is one: a due date means the end of that day where the person is. */
 export function dueWords(of: Enrollment): { tone: Tone; text: string } {
   if (of.state !== "active") return { tone: "plain", text: "" };
-  if (!of.due_at) return of.overdue ? { tone: "late", text: "Overdue" } : { tone: "plain", text: "No due date" };
+  if (!of.due_at)
+    return of.overdue ? { tone: "late", text: "Overdue" } : { tone: "plain", text: "No due date" };
   const days = Math.ceil((Date.parse(of.due_at) - Date.now()) / DAY);
   const on = dates.format(of.due_date ? new Date(`${of.due_date}T12:00:00`) : new Date(of.due_at));
-  if (of.overdue || days < 0) return { tone: "late", text: days < 0 ? `${plural(-days, "day")} late` : `Overdue since ${on}` };
+  if (of.overdue || days < 0)
+    return { tone: "late", text: days < 0 ? `${plural(-days, "day")} late` : `Overdue since ${on}` };
   if (days <= 1) return { tone: "soon", text: "Due today" };
-  if (days <= 7) return { tone: "soon", text: `Due in ${days} days` };
+  if (days === 2) return { tone: "soon", text: "Due tomorrow" };
+  if (days <= 8) return { tone: "soon", text: `Due in ${days - 1} days` };
   return { tone: "plain", text: `Due ${on}` };
 }
 

@@ -36,7 +36,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     versions.mkdir(parents=True)
     (versions.parent / "env.py").write_text(ENV)
     write(versions, "0001", None, "first")
-    monkeypatch.syspath_prepend(str(source.parent))
+    monkeypatch.setattr(sys, "path", [str(source.parent), *sys.path])
     yield versions
     sys.modules.pop("sample", None)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import grpc
@@ -329,7 +329,7 @@ async def test_health_says_so_before_the_server_stops() -> None:
 
 
 async def services_by_reflection(running: Running) -> set[str]:
-    stub: Any = reflection_pb2_grpc.ServerReflectionStub(running.channel)
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(cast("Any", running.channel))
     call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
     return {s.name async for answer in call for s in answer.list_services_response.service}
 

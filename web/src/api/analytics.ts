@@ -44,10 +44,12 @@ export interface Scope {
 }
 
 export const overview = (scope: Scope) => api.get<Overview>(`/api/analytics/overview${query({ ...scope })}`);
-export const metricPath = (metric: string, by: "department" | "course") => `/api/analytics/metrics/${metric}?by=${by}`;
-export const metric = (name: string, by: "department" | "course") => api.get<Metric>(metricPath(name, by));
+export const metricPath = (metric: string, by: "department" | "course", scope: Scope = {}) =>
+  `/api/analytics/metrics/${metric}${query({ by, ...scope })}`;
+export const metric = (name: string, by: "department" | "course", scope: Scope) =>
+  api.get<Metric>(metricPath(name, by, scope));
 export const dropOff = (courseId: string) => api.get<DropOff>(`/api/analytics/courses/${courseId}/drop-off`);
-export const trend = (days: number) =>
+export const trend = (days: number, scope: Scope) =>
   api
-    .get<TrendDay[] | { items: TrendDay[] }>(`/api/analytics/trend?days=${days}`)
+    .get<TrendDay[] | { items: TrendDay[] }>(`/api/analytics/trend${query({ days, ...scope })}`)
     .then((found) => (Array.isArray(found) ? found : found.items));

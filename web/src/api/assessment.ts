@@ -29,7 +29,13 @@ export interface Outcome {
   state: "passed" | "failed";
   score: number;
   passing_score: number;
-  results: { question_id: string; points: number; max_points: number; correct: boolean; feedback: string | null }[];
+  results: {
+    question_id: string;
+    points: number;
+    max_points: number;
+    correct: boolean;
+    feedback: string | null;
+  }[];
   certificate_id: string | null;
   attempts_left: number | null;
 }
@@ -78,7 +84,11 @@ export const quizRules = (quizId: string) => api.get<QuizRules>(`${base}/quizzes
 export const beginAttempt = (enrollment_id: string, module_id: string) =>
   api.post<Attempt>(`${base}/attempts`, { enrollment_id, module_id });
 export const saveAnswer = (attemptId: string, questionId: string, sequence: number, answer: Answer) =>
-  api.put<{ saved_sequence: number }>(`${base}/attempts/${attemptId}/answers/${questionId}`, { sequence, answer });
+  api.put<{ saved_sequence: number }>(`${base}/attempts/${attemptId}/answers/${questionId}`, {
+    sequence,
+    answer,
+  });
 export const submit = (attemptId: string) => api.post<Outcome>(`${base}/attempts/${attemptId}/submit`);
 export const records = (person_id?: string) => all<LearningRecord>(`${base}/records${query({ person_id })}`);
-export const certificates = (person_id?: string) => all<Certificate>(`${base}/certificates${query({ person_id })}`);
+export const certificates = (person_id?: string) =>
+  all<Certificate>(`${base}/certificates${query({ person_id })}`);

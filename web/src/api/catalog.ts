@@ -34,7 +34,8 @@ export interface LearningPath {
   summary: string;
 }
 
-export const courses = (search = "") => all<CourseCard>(`/api/catalog/courses${query({ search, limit: 200 })}`);
+export const courses = (search = "") =>
+  all<CourseCard>(`/api/catalog/courses${query({ search, limit: 200 })}`);
 export const course = (idOrSlug: string, version?: number) =>
   api.get<Course>(`/api/catalog/courses/${encodeURIComponent(idOrSlug)}${query({ version })}`);
 export const paths = () => all<LearningPath>("/api/catalog/paths");

@@ -48,7 +48,10 @@ async function problemOf(response: Response): Promise<Problem> {
 async function renew(): Promise<string> {
   const response = await send("/api/identity/token", { method: "POST", credentials: "same-origin" });
   if (!response.ok) throw await problemOf(response);
-  const { access_token, expires_in } = (await response.json()) as { access_token: string; expires_in: number };
+  const { access_token, expires_in } = (await response.json()) as {
+    access_token: string;
+    expires_in: number;
+  };
   // A minute early, or at half time for very short tokens: a request never leaves with a token about to end.
   token = { value: access_token, renewAt: Date.now() + 1000 * Math.max(expires_in - 60, expires_in / 2) };
   return access_token;
@@ -123,7 +126,10 @@ export async function all<T>(path: string, signal?: AbortSignal): Promise<T[]> {
   let after: string | null = null;
   for (let page = 0; page < 20; page += 1) {
     const join: string = path.includes("?") ? "&" : "?";
-    const answer: Page<T> | T[] = await api.get(after ? `${path}${join}after=${encodeURIComponent(after)}` : path, signal);
+    const answer: Page<T> | T[] = await api.get(
+      after ? `${path}${join}after=${encodeURIComponent(after)}` : path,
+      signal,
+    );
     if (Array.isArray(answer)) return answer;
     found.push(...answer.items);
     after = answer.next;

@@ -109,17 +109,19 @@ export const today = () => api.get<Today>("/api/enrollment/today");
 export const myPaths = () => all<MyPath>("/api/enrollment/paths/mine");
 export const team = () => all<TeamRow>("/api/enrollment/team");
 export const enrollments = (filter: { person_id?: string; course_id?: string; state?: string }) =>
-  all<Enrollment>(`/api/enrollment/enrollments${query(filter)}`);
+  all<Enrollment>(`/api/enrollment/enrollments${query({ ...filter, limit: 200 })}`);
 export const enrollment = (id: string) => api.get<EnrollmentDetail>(`/api/enrollment/enrollments/${id}`);
 export const enrol = (person_id: string, course_id: string, due_date?: string) =>
-  api.post<Enrollment>("/api/enrollment/enrollments", { person_id, course_id, ...(due_date ? { due_date } : {}) });
+  api.post<Enrollment>("/api/enrollment/enrollments", {
+    person_id,
+    course_id,
+    ...(due_date ? { due_date } : {}),
+  });
 
 export const rules = () => all<Rule>("/api/enrollment/rules");
 export const rule = (id: string) => api.get<Rule>(`/api/enrollment/rules/${id}`);
 export const saveRule = (id: string | null, draft: RuleDraft) =>
-  id
-    ? api.put<Rule>(`/api/enrollment/rules/${id}`, draft)
-    : api.post<Rule>("/api/enrollment/rules", draft);
+  id ? api.put<Rule>(`/api/enrollment/rules/${id}`, draft) : api.post<Rule>("/api/enrollment/rules", draft);
 export const activateRule = (id: string) => api.post<unknown>(`/api/enrollment/rules/${id}/activate`);
 export const retireRule = (id: string) => api.post<unknown>(`/api/enrollment/rules/${id}/retire`);
 export const previewRule = (draft: RuleDraft) => api.post<Preview>("/api/enrollment/rules/preview", draft);

@@ -46,7 +46,10 @@ export interface OrgUnit {
   people: number;
 }
 
-export const personas = () => open<{ items: Persona[] }>("GET", "/api/identity/personas").then((r) => r.items);
+export const personas = (search = "") =>
+  open<{ items: Persona[] }>("GET", `/api/identity/personas${query({ search, limit: 200 })}`).then(
+    (r) => r.items,
+  );
 
 export async function signIn(personId: string): Promise<void> {
   forgetToken();

@@ -39,6 +39,7 @@ export interface FeedReport {
   relay: { outbox: number; oldest_age_s: number; active: boolean; error?: string };
   feeds: FeedHead[];
   consumers: Progress[];
+  consumer_error?: string;
   parked: ParkedEvent[];
   timers: { pending: number; late: number; failed: number };
 }
@@ -62,7 +63,9 @@ export async function readiness(service: ServiceName): Promise<Readiness> {
 function failing(problem: Problem): string {
   const red = problem.extra.red;
   if (!red || typeof red !== "object") return problem.message;
-  return Object.entries(red).map(([name, why]) => `${name}: ${String(why)}`).join("; ");
+  return Object.entries(red)
+    .map(([name, why]) => `${name}: ${String(why)}`)
+    .join("; ");
 }
 
 export const feeds = (service: ServiceName) => api.get<FeedReport>(`/api/${service}/system/feeds`);

@@ -16,29 +16,48 @@ export function Catalogue() {
   const me = useSuspenseQuery(meQuery).data;
   const navigate = useNavigate({ from: "/catalog" });
   const [typed, setTyped] = useState(q);
-  const seek = useDebouncedCallback((text: string) => void navigate({ search: { q: text || undefined }, replace: true }), 200);
+  const seek = useDebouncedCallback(
+    (text: string) => void navigate({ search: { q: text || undefined }, replace: true }),
+    200,
+  );
   const courses = useQuery({ ...coursesQuery(q), placeholderData: keepPreviousData });
   const mine = useQuery(enrollmentsQuery({ person_id: me.person_id })).data ?? [];
   return (
     <Page title="Catalogue" lead="Everything you may learn here. Enrol yourself in what you like.">
       <search>
-        <TextInput size="md" label="Search courses" value={typed} leftSection={<Icon name="search" size={18} />}
+        <TextInput
+          size="md"
+          label="Search courses"
+          value={typed}
+          leftSection={<Icon name="search" size={18} />}
           onChange={(event) => {
             setTyped(event.currentTarget.value);
             seek(event.currentTarget.value.trim());
-          }} />
+          }}
+        />
       </search>
       <Ask of={courses}>
         {(found) => (
           <>
-            <p className="sr" role="status">{plural(found.length, "course")} found</p>
+            <p className="sr" role="status">
+              {plural(found.length, "course")} found
+            </p>
             {found.length === 0 && (
               <Empty title={q ? "No course fits" : "No course is published yet"}>
-                {q ? "Try another word, or fewer letters." : "Authors publish courses; they appear here at once."}
+                {q
+                  ? "Try another word, or fewer letters."
+                  : "Authors publish courses; they appear here at once."}
               </Empty>
             )}
+            <h2 className="sr">Courses</h2>
             <ul className="plain grid">
-              {found.map((c) => <CourseItem key={c.course_id} course={c} mine={mine.find((e) => e.course_id === c.course_id)} />)}
+              {found.map((c) => (
+                <CourseItem
+                  key={c.course_id}
+                  course={c}
+                  mine={mine.find((e) => e.course_id === c.course_id)}
+                />
+              ))}
             </ul>
           </>
         )}
@@ -52,12 +71,22 @@ function CourseItem({ course, mine }: { course: CourseCard; mine?: Enrollment })
     <li className="card linkcard">
       <div className="row" style={{ minHeight: 24 }}>
         {course.certifying && <Chip tone="accent">Certificate</Chip>}
-        {mine?.state === "completed" && <Chip tone="good"><Icon name="check" size={14} /> Completed</Chip>}
+        {mine?.state === "completed" && (
+          <Chip tone="good">
+            <Icon name="check" size={14} /> Completed
+          </Chip>
+        )}
         {mine?.state === "active" && <Chip>Enrolled</Chip>}
         {course.deprecated && <Chip tone="soon">Retired</Chip>}
       </div>
-      <h3><Link to="/catalog/$slug" params={{ slug: course.slug }}>{course.title}</Link></h3>
-      <p className="soft" style={{ flex: 1 }}>{course.summary}</p>
+      <h3>
+        <Link to="/catalog/$slug" params={{ slug: course.slug }}>
+          {course.title}
+        </Link>
+      </h3>
+      <p className="soft" style={{ flex: 1 }}>
+        {course.summary}
+      </p>
       <p className="soft small num">
         {plural(course.modules_count, "module")} · {minutes(course.duration_minutes)} · {course.language}
       </p>

@@ -12,7 +12,7 @@ import { count, moment, plural, points, share } from "../words";
 
 const CHARTS = [
   { metric: "compliance", by: "department", title: "Compliance by department", percent: true },
-  { metric: "completion", by: "course", title: "Completion by course", percent: true },
+  { metric: "completion_rate", by: "course", title: "Completion by course", percent: true },
   { metric: "pass_rate", by: "course", title: "Pass rate by course", percent: true },
   { metric: "average_score", by: "course", title: "Average score by course", percent: false },
 ] as const;
@@ -20,29 +20,56 @@ const CHARTS = [
 export function Dashboards() {
   const { department, course } = useSearch({ from: "/in/shell/admin/dashboards" });
   const navigate = useNavigate({ from: "/admin/dashboards" });
+  const scope = { department, course_id: course };
   const overview = useQuery({
     queryKey: ["analytics", "overview", department, course],
-    queryFn: () => analytics.overview({ department, course_id: course }),
+    queryFn: () => analytics.overview(scope),
   });
   const units = useQuery({ queryKey: ["org-units"], queryFn: orgUnits, retry: false }).data ?? [];
   const courses = useQuery(coursesQuery()).data ?? [];
   return (
-    <Page title="Dashboards" lead={overview.data?.as_of && `Counted up to ${moment(overview.data.as_of)}.`}
+    <Page
+      title="Dashboards"
+      lead={overview.data?.as_of && `Counted up to ${moment(overview.data.as_of)}.`}
       actions={
         <>
-          <NativeSelect label="Department" value={department ?? ""}
-            onChange={(e) => void navigate({ search: (s) => ({ ...s, department: e.target.value || undefined }) })}
-            data={[{ value: "", label: "All departments" }, ...units.map((u) => ({ value: u.code, label: u.code }))]} />
-          <NativeSelect label="Course" value={course ?? ""}
-            onChange={(e) => void navigate({ search: (s) => ({ ...s, course: e.target.value || undefined }) })}
-            data={[{ value: "", label: "All courses" }, ...courses.map((c) => ({ value: c.course_id, label: c.title }))]} />
+          <NativeSelect
+            label="Department"
+            value={department ?? ""}
+            onChange={(e) =>
+              void navigate({ search: (s) => ({ ...s, department: e.target.value || undefined }) })
+            }
+            data={[
+              { value: "", label: "All departments" },
+              ...units.map((u) => ({ value: u.code, label: u.code })),
+            ]}
+          />
+          <NativeSelect
+            label="Course"
+            value={course ?? ""}
+            onChange={(e) =>
+              void navigate({ search: (s) => ({ ...s, course: e.target.value || undefined }) })
+            }
+            data={[
+              { value: "", label: "All courses" },
+              ...courses.map((c) => ({ value: c.course_id, label: c.title })),
+            ]}
+          />
         </>
-      }>
-      <Ask of={overview} rows={1}>{(o) => <Tiles of={o} />}</Ask>
+      }
+    >
+      <Ask of={overview} rows={1}>
+        {(o) => <Tiles of={o} />}
+      </Ask>
       <div className="grid two">
-        {CHARTS.map((chart) => <MetricCard key={chart.metric} {...chart} />)}
-        <DropOffCard course={course ?? courses[0]?.course_id} title={courses.find((c) => c.course_id === (course ?? courses[0]?.course_id))?.title} />
-        <TrendCard />
+        {CHARTS.map((chart) => (
+          <MetricCard key={chart.metric} chart={chart} scope={scope} />
+        ))}
+        <DropOffCard
+          course={course ?? courses[0]?.course_id}
+          title={courses.find((c) => c.course_id === (course ?? courses[0]?.course_id))?.title}
+        />
+        <TrendCard scope={scope} />
       </div>
     </Page>
   );
@@ -71,8 +98,12 @@ function Tiles({ of }: { of: analytics.Overview }) {
   );
 }
 
-function MetricCard({ metric, by, title, percent }: (typeof CHARTS)[number]) {
-  const asked = useQuery({ queryKey: ["analytics", metric, by], queryFn: () => analytics.metric(metric, by) });
+function MetricCard({ chart, scope }: { chart: (typeof CHARTS)[number]; scope: analytics.Scope }) {
+  const { metric, by, title, percent } = chart;
+  const asked = useQuery({
+    queryKey: ["analytics", metric, by, scope],
+    queryFn: () => analytics.metric(metric, by, scope),
+  });
   const say = (value: number | null) => (percent ? share(value) : value == null ? "–" : `${points(value)} %`);
   return (
     <Ask of={asked}>
@@ -87,10 +118,35 @@ function MetricCard({ metric, by, title, percent }: (typeof CHARTS)[number]) {
               ? `${low === high ? low.label : "All"}: ${say(low.value)}.`
               : `${low.label} is lowest with ${say(low.value)}, ${high.label} highest with ${say(high.value)}.`;
         return (
-          <ChartCard title={title} sentence={sentence} definition={found.definition}
-            csv={() => download(`${analytics.metricPath(metric, by)}&format=csv`, `${metric}-by-${by}.csv`, "text/csv")}
-            table={{ head: [by === "course" ? "Course" : "Department", percent ? "Share" : "Score", "Counted", "Of"], rows: rows.map((r) => [r.label || r.key, say(r.value), count(r.numerator), count(r.denominator)]) }}>
-            <Bars items={rows.map((r) => ({ key: r.key, label: r.label || r.key || "Without one", share: Math.min(1, (r.value ?? 0) / (percent ? 1 : 100)), text: say(r.value) }))} />
+          <ChartCard
+            title={title}
+            sentence={sentence}
+            definition={found.definition}
+            csv={() =>
+              download(
+                `${analytics.metricPath(metric, by, scope)}&format=csv`,
+                `${metric}-by-${by}.csv`,
+                "text/csv",
+              )
+            }
+            table={{
+              head: [by === "course" ? "Course" : "Department", percent ? "Share" : "Score", "Counted", "Of"],
+              rows: rows.map((r) => [
+                r.label || r.key,
+                say(r.value),
+                count(r.numerator),
+                count(r.denominator),
+              ]),
+            }}
+          >
+            <Bars
+              items={rows.map((r) => ({
+                key: r.key,
+                label: r.label || r.key || "Without one",
+                share: Math.min(1, (r.value ?? 0) / (percent ? 1 : 100)),
+                text: say(r.value),
+              }))}
+            />
           </ChartCard>
         );
       }}
@@ -99,23 +155,49 @@ function MetricCard({ metric, by, title, percent }: (typeof CHARTS)[number]) {
 }
 
 function DropOffCard({ course, title }: { course?: string; title?: string }) {
-  const asked = useQuery({ queryKey: ["analytics", "drop-off", course], queryFn: () => analytics.dropOff(course ?? ""), enabled: Boolean(course) });
+  const asked = useQuery({
+    queryKey: ["analytics", "drop-off", course],
+    queryFn: () => analytics.dropOff(course ?? ""),
+    enabled: Boolean(course),
+  });
   if (!course) return null;
   return (
     <Ask of={asked}>
       {({ enrolled, modules }) => {
         const last = modules.at(-1);
-        const sentence = last && enrolled
-          ? `Of ${plural(enrolled, "person", "people")} enrolled in ${title ?? "this course"}, ${count(last.completed)} finished the last module.`
-          : "Nobody is enrolled in this course yet.";
+        const sentence =
+          last && enrolled
+            ? `Of ${plural(enrolled, "person", "people")} enrolled in ${title ?? "this course"}, ${count(last.completed)} finished the last module.`
+            : "Nobody is enrolled in this course yet.";
         const of = (n: number) => (enrolled ? Math.min(1, n / enrolled) : 0);
         return (
-          <ChartCard title="Where people stop" sentence={sentence} definition="Started and completed per module, as a share of everyone enrolled. Choose the course above."
-            table={{ head: ["Module", "Started", "Completed"], rows: modules.map((m) => [m.title, m.started, m.completed]) }}>
-            <Bars items={modules.map((m) => ({ key: m.module_id, label: m.title, share: of(m.started), second: of(m.completed), text: `${count(m.started)} → ${count(m.completed)}` }))} />
+          <ChartCard
+            title="Where people stop"
+            sentence={sentence}
+            definition="Started and completed per module, as a share of everyone enrolled. Choose the course above."
+            table={{
+              head: ["Module", "Started", "Completed"],
+              rows: modules.map((m) => [m.title, m.started, m.completed]),
+            }}
+          >
+            <Bars
+              items={modules.map((m) => ({
+                key: m.module_id,
+                label: m.title,
+                share: of(m.started),
+                second: of(m.completed),
+                text: `${count(m.started)} → ${count(m.completed)}`,
+              }))}
+            />
             <div className="legend" aria-hidden="true">
-              <span><i style={{ background: "var(--accent)", opacity: 0.38 }} />started</span>
-              <span><i style={{ background: "var(--good)" }} />completed</span>
+              <span>
+                <i style={{ background: "var(--accent)", opacity: 0.38 }} />
+                started
+              </span>
+              <span>
+                <i style={{ background: "var(--good)" }} />
+                completed
+              </span>
             </div>
           </ChartCard>
         );
@@ -124,16 +206,28 @@ function DropOffCard({ course, title }: { course?: string; title?: string }) {
   );
 }
 
-function TrendCard() {
-  const asked = useQuery({ queryKey: ["analytics", "trend"], queryFn: () => analytics.trend(90) });
+function TrendCard({ scope }: { scope: analytics.Scope }) {
+  const asked = useQuery({
+    queryKey: ["analytics", "trend", scope],
+    queryFn: () => analytics.trend(90, scope),
+  });
   return (
     <Ask of={asked}>
       {(days) => {
         const sum = (of: (d: analytics.TrendDay) => number) => days.reduce((n, d) => n + of(d), 0);
-        const sentence = `In the last 90 days ${plural(sum((d) => d.enrolled), "enrolment")} began and ${count(sum((d) => d.completed))} were completed.`;
+        const sentence = `In the last 90 days ${plural(
+          sum((d) => d.enrolled),
+          "enrolment",
+        )} began and ${count(sum((d) => d.completed))} were completed.`;
         return (
-          <ChartCard title="Trend" sentence={sentence}
-            table={{ head: ["Day", "Enrolled", "Completed"], rows: days.map((d) => [d.day, d.enrolled, d.completed]) }}>
+          <ChartCard
+            title="Trend"
+            sentence={sentence}
+            table={{
+              head: ["Day", "Enrolled", "Completed"],
+              rows: days.map((d) => [d.day, d.enrolled, d.completed]),
+            }}
+          >
             {days.length > 0 && <Trend days={days} label={sentence} />}
           </ChartCard>
         );

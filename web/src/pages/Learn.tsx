@@ -19,17 +19,26 @@ export function Learn() {
   const asked = useQuery(enrollmentQuery(enrollment));
   const found = asked.data?.modules.find((m) => m.module_id === module);
   useTitle(found?.title ?? "Learn");
-  if (asked.isError) return <main className="page narrow" style={{ padding: "15vh 20px" }}><h1>This module cannot be opened</h1><Failure error={asked.error} retry={() => void asked.refetch()} /></main>;
+  if (asked.isError)
+    return (
+      <main className="page narrow" style={{ padding: "15vh 20px" }}>
+        <h1>This module cannot be opened</h1>
+        <Failure error={asked.error} retry={() => void asked.refetch()} />
+      </main>
+    );
   if (!asked.data) return <PageLoading />;
   if (!found) {
     return (
       <main className="page narrow" style={{ padding: "15vh 20px" }}>
         <h1>This module is not part of your course</h1>
-        <p><a href={`/catalog/${asked.data.course_slug}`}>Back to {asked.data.course_title}</a></p>
+        <p>
+          <a href={`/catalog/${asked.data.course_slug}`}>Back to {asked.data.course_title}</a>
+        </p>
       </main>
     );
   }
-  if (found.kind === "quiz") return <Navigate to="/quiz/$enrollment/$module" params={{ enrollment, module }} replace />;
+  if (found.kind === "quiz")
+    return <Navigate to="/quiz/$enrollment/$module" params={{ enrollment, module }} replace />;
   const props = { enrollment: asked.data, module: found };
   return (
     <Suspense fallback={<PageLoading />}>

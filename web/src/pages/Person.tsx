@@ -16,15 +16,29 @@ export function PersonPage() {
   const id = useParams({ from: "/in/shell/admin/people/$person" }).person;
   const who = useQuery({ queryKey: ["person", id], queryFn: () => person(id) });
   const boss = who.data?.manager_id ?? "";
-  const manager = useQuery({ queryKey: ["person", boss], queryFn: () => person(boss), enabled: Boolean(boss), retry: false }).data;
+  const manager = useQuery({
+    queryKey: ["person", boss],
+    queryFn: () => person(boss),
+    enabled: Boolean(boss),
+    retry: false,
+  }).data;
   const enrolled = useQuery(enrollmentsQuery({ person_id: id }));
   return (
     <Ask of={who}>
       {(p) => (
-        <Page title={p.display_name} lead={[p.job_title, p.department, p.location].filter(Boolean).join(", ")}
-          actions={<Chip tone={p.status === "active" ? "good" : "soon"}>{statusWords(p.status)}</Chip>}>
+        <Page
+          title={p.display_name}
+          lead={[p.job_title, p.department, p.location].filter(Boolean).join(", ")}
+          actions={<Chip tone={p.status === "active" ? "good" : "soon"}>{statusWords(p.status)}</Chip>}
+        >
           {manager && (
-            <p>Reports to <Link to="/admin/people/$person" params={{ person: boss }}>{manager.display_name}</Link>.</p>
+            <p>
+              Reports to{" "}
+              <Link to="/admin/people/$person" params={{ person: boss }}>
+                {manager.display_name}
+              </Link>
+              .
+            </p>
           )}
           <section className="stack" aria-labelledby="has">
             <h2 id="has">Enrolments, and why</h2>
@@ -32,12 +46,18 @@ export function PersonPage() {
               {(found) =>
                 found.length ? (
                   <ul className="plain stack">
-                    {[...found].sort((a, b) => ORDER[a.state] - ORDER[b.state] || Number(b.overdue) - Number(a.overdue)).map((e) => (
-                      <EnrollmentRow key={e.enrollment_id} of={e} />
-                    ))}
+                    {[...found]
+                      .sort(
+                        (a, b) => ORDER[a.state] - ORDER[b.state] || Number(b.overdue) - Number(a.overdue),
+                      )
+                      .map((e) => (
+                        <EnrollmentRow key={e.enrollment_id} of={e} />
+                      ))}
                   </ul>
                 ) : (
-                  <Empty title="Not enrolled in anything">No active rule fits this person. Enrol them by hand below, or write a rule.</Empty>
+                  <Empty title="Not enrolled in anything">
+                    No active rule fits this person. Enrol them by hand below, or write a rule.
+                  </Empty>
                 )
               }
             </Ask>
@@ -69,16 +89,40 @@ function Assign({ person }: { person: string }) {
     },
   });
   return (
-    <form className="card stack" onSubmit={(e) => { e.preventDefault(); assign.mutate(); }}>
+    <form
+      className="card stack"
+      onSubmit={(e) => {
+        e.preventDefault();
+        assign.mutate();
+      }}
+    >
       <h3>Enrol by hand</h3>
       <div className="row" style={{ alignItems: "end" }}>
-        <NativeSelect label="Course" required value={course} onChange={(e) => setCourse(e.target.value)} style={{ flex: "1 1 200px", minWidth: 0 }}
-          data={[{ value: "", label: "Choose a course" }, ...courses.filter((c) => !c.deprecated).map((c) => ({ value: c.course_id, label: c.title }))]} />
-        <TextInput type="date" label="Due (optional)" value={due} onChange={(e) => setDue(e.currentTarget.value)} />
-        <Button type="submit" loading={assign.isPending} disabled={!course}>Enrol</Button>
+        <NativeSelect
+          label="Course"
+          required
+          value={course}
+          onChange={(e) => setCourse(e.target.value)}
+          style={{ flex: "1 1 200px", minWidth: 0 }}
+          data={[
+            { value: "", label: "Choose a course" },
+            ...courses.filter((c) => !c.deprecated).map((c) => ({ value: c.course_id, label: c.title })),
+          ]}
+        />
+        <TextInput
+          type="date"
+          label="Due (optional)"
+          value={due}
+          onChange={(e) => setDue(e.currentTarget.value)}
+        />
+        <Button type="submit" loading={assign.isPending} disabled={!course}>
+          Enrol
+        </Button>
       </div>
       {assign.isError && <Failure error={assign.error} />}
-      <p role="status" className={assign.isSuccess ? "small" : "sr"}>{assign.isSuccess && "Enrolled. It appears above in a moment."}</p>
+      <p role="status" className={assign.isSuccess ? "small" : "sr"}>
+        {assign.isSuccess && "Enrolled. It appears above in a moment."}
+      </p>
     </form>
   );
 }

@@ -98,13 +98,22 @@ export function Player({ enrollment, module }: ModuleProps) {
   const bar = (
     <>
       <span role="status" className="row" style={{ gap: 6 }}>
-        {saving === "saved" && <Chip tone="good"><Icon name="check" size={14} /> Saved</Chip>}
+        {saving === "saved" && (
+          <Chip tone="good">
+            <Icon name="check" size={14} /> Saved
+          </Chip>
+        )}
         {saving === "unsaved" && <Chip tone="late">Not saved yet, trying again</Chip>}
         {done && <Chip tone="good">Completed</Chip>}
       </span>
       {!elsewhere && url && (
-        <Button variant="default" size="sm" loading={newTab.isPending} onClick={() => newTab.mutate()}
-          leftSection={<Icon name="open" size={16} />}>
+        <Button
+          variant="default"
+          size="sm"
+          loading={newTab.isPending}
+          onClick={() => newTab.mutate()}
+          leftSection={<Icon name="open" size={16} />}
+        >
           Open in a new tab
         </Button>
       )}
@@ -113,16 +122,33 @@ export function Player({ enrollment, module }: ModuleProps) {
 
   return (
     <Focus of={enrollment} title={module.title} full bar={bar} busy={closing}>
-      {start.isError && <div className="quiz"><Failure error={start.error} retry={() => start.mutate()} /></div>}
-      {newTab.isError && <div className="quiz"><Failure error={newTab.error} /></div>}
+      {start.isError && (
+        <div className="quiz">
+          <Failure error={start.error} retry={() => start.mutate()} />
+        </div>
+      )}
+      {newTab.isError && (
+        <div className="quiz">
+          <Failure error={newTab.error} />
+        </div>
+      )}
       {!url && !start.isError && <PageLoading />}
       {elsewhere && (
         <div className="quiz">
           <section className="card stack">
             <h2>Ready for its own tab</h2>
-            <p>Some browsers block storage inside frames, or a package wants more room. Your place has been saved. When you are done there, close that tab and come back here.</p>
+            <p>
+              Some browsers block storage inside frames, or a package wants more room. Your place has been
+              saved. When you are done there, close that tab and come back here.
+            </p>
             <div className="row">
-              <Button component="a" href={elsewhere} target="_blank" rel="noopener noreferrer" rightSection={<Icon name="open" size={16} />}>
+              <Button
+                component="a"
+                href={elsewhere}
+                target="_blank"
+                rel="noopener noreferrer"
+                rightSection={<Icon name="open" size={16} />}
+              >
                 Open {module.title}
               </Button>
             </div>
@@ -130,8 +156,14 @@ export function Player({ enrollment, module }: ModuleProps) {
         </div>
       )}
       {url && (
-        <iframe ref={frame} src={url} title={module.title} sandbox={SANDBOX} allow="unload"
-          style={elsewhere ? { display: "none" } : undefined} />
+        <iframe
+          ref={frame}
+          src={url}
+          title={module.title}
+          sandbox={SANDBOX}
+          allow="unload"
+          style={elsewhere ? { display: "none" } : undefined}
+        />
       )}
     </Focus>
   );

@@ -24,7 +24,10 @@ export function QuizPage() {
         {asked.isError ? (
           <Failure error={asked.error} retry={() => void asked.refetch()} />
         ) : (
-          <p>It is not part of your version of the course. <a href={`/catalog/${asked.data.course_slug}`}>Back to the course</a></p>
+          <p>
+            It is not part of your version of the course.{" "}
+            <a href={`/catalog/${asked.data.course_slug}`}>Back to the course</a>
+          </p>
         )}
       </main>
     );
@@ -46,19 +49,46 @@ function Quiz({ enrollment, module }: { enrollment: EnrollmentDetail; module: En
   if (attempt && outcome) {
     return (
       <Focus of={enrollment} title={module.title}>
-        <Results enrollment={enrollment} attempt={attempt} outcome={outcome} again={() => begin.mutate()} busy={begin.isPending} />
+        <Results
+          enrollment={enrollment}
+          attempt={attempt}
+          outcome={outcome}
+          again={() => begin.mutate()}
+          busy={begin.isPending}
+        />
       </Focus>
     );
   }
-  if (attempt) return <Paper key={attempt.attempt_id} enrollment={enrollment} module={module} attempt={attempt} done={setOutcome} />;
+  if (attempt)
+    return (
+      <Paper
+        key={attempt.attempt_id}
+        enrollment={enrollment}
+        module={module}
+        attempt={attempt}
+        done={setOutcome}
+      />
+    );
   return (
     <Focus of={enrollment} title={module.title}>
-      <Start enrollment={enrollment} module={module} begin={() => begin.mutate()} busy={begin.isPending} error={begin.error} />
+      <Start
+        enrollment={enrollment}
+        module={module}
+        begin={() => begin.mutate()}
+        busy={begin.isPending}
+        error={begin.error}
+      />
     </Focus>
   );
 }
 
-function Start({ enrollment, module, begin, busy, error }: {
+function Start({
+  enrollment,
+  module,
+  begin,
+  busy,
+  error,
+}: {
   enrollment: EnrollmentDetail;
   module: EnrolledModule;
   begin: () => void;
@@ -67,7 +97,12 @@ function Start({ enrollment, module, begin, busy, error }: {
 }) {
   const course = useQuery(courseQuery(enrollment.course_id, enrollment.course_version));
   const quizId = course.data?.modules.find((m) => m.module_id === module.module_id)?.quiz_id;
-  const rules = useQuery({ queryKey: ["quiz", quizId], queryFn: () => quizRules(quizId ?? ""), enabled: Boolean(quizId), retry: false }).data;
+  const rules = useQuery({
+    queryKey: ["quiz", quizId],
+    queryFn: () => quizRules(quizId ?? ""),
+    enabled: Boolean(quizId),
+    retry: false,
+  }).data;
   const earlier = (useQuery(recordsQuery()).data ?? []).filter(
     (r) => r.enrollment_id === enrollment.enrollment_id && r.module_id === module.module_id,
   );
@@ -79,15 +114,32 @@ function Start({ enrollment, module, begin, busy, error }: {
       <h2>The rules first</h2>
       {rules && (
         <dl className="facts">
-          <div><dt>Questions</dt><dd>{rules.questions}</dd></div>
-          <div><dt>To pass</dt><dd>{points(rules.passing_score)} %</dd></div>
-          <div><dt>Time</dt><dd>{rules.time_limit_seconds ? minutes(Math.ceil(rules.time_limit_seconds / 60)) : "No limit"}</dd></div>
-          <div><dt>Attempts left</dt><dd>{left === null ? "No limit" : `${left} of ${rules.max_attempts}`}</dd></div>
+          <div>
+            <dt>Questions</dt>
+            <dd>{rules.questions}</dd>
+          </div>
+          <div>
+            <dt>To pass</dt>
+            <dd>{points(rules.passing_score)} %</dd>
+          </div>
+          <div>
+            <dt>Time</dt>
+            <dd>
+              {rules.time_limit_seconds ? minutes(Math.ceil(rules.time_limit_seconds / 60)) : "No limit"}
+            </dd>
+          </div>
+          <div>
+            <dt>Attempts left</dt>
+            <dd>{left === null ? "No limit" : `${left} of ${rules.max_attempts}`}</dd>
+          </div>
         </dl>
       )}
       <ul style={{ margin: 0, paddingLeft: 22, lineHeight: 1.7 }}>
         <li>Each answer is saved as you give it. You may close this page and go on later.</li>
-        <li>If there is a time limit, the clock is the server’s and goes on while you are away; at the end what you have saved is handed in.</li>
+        <li>
+          If there is a time limit, the clock is the server’s and goes on while you are away; at the end what
+          you have saved is handed in.
+        </li>
         <li>You can change every answer until you hand in. Then you see how each question went.</li>
         <li>Without a connection your answers wait here and are sent when it is back.</li>
       </ul>

@@ -14,9 +14,15 @@ import { plural } from "../words";
 import { useAnswers } from "./answers";
 import { QuestionCard } from "./QuestionCard";
 
-const empty = (answer: unknown) => answer == null || answer === "" || (Array.isArray(answer) && answer.length === 0);
+const empty = (answer: unknown) =>
+  answer == null || answer === "" || (Array.isArray(answer) && answer.length === 0);
 
-export function Paper({ enrollment, module, attempt, done }: {
+export function Paper({
+  enrollment,
+  module,
+  attempt,
+  done,
+}: {
   enrollment: EnrollmentDetail;
   module: EnrolledModule;
   attempt: Attempt;
@@ -40,51 +46,102 @@ export function Paper({ enrollment, module, attempt, done }: {
   const bar = (
     <>
       <span role="status">
-        {saving === "saved" && <Chip tone="good"><Icon name="check" size={14} /> Saved</Chip>}
+        {saving === "saved" && (
+          <Chip tone="good">
+            <Icon name="check" size={14} /> Saved
+          </Chip>
+        )}
         {saving === "saving" && <Chip>Saving …</Chip>}
         {saving === "waiting" && <Chip tone="late">Not saved yet, trying again</Chip>}
         {saving === "refused" && <Chip tone="late">Not saved</Chip>}
       </span>
-      {attempt.deadline_at && <Clock deadline={attempt.deadline_at} over={() => !hand.isPending && hand.mutate()} />}
+      {attempt.deadline_at && (
+        <Clock deadline={attempt.deadline_at} over={() => !hand.isPending && hand.mutate()} />
+      )}
     </>
   );
   return (
     <Focus of={enrollment} title={module.title} bar={bar}>
-      <form className="quiz" onSubmit={(event) => { event.preventDefault(); ask.open(); }}>
+      <form
+        className="quiz"
+        onSubmit={(event) => {
+          event.preventDefault();
+          ask.open();
+        }}
+      >
         <nav className="dots" aria-label="Questions">
           {attempt.questions.map((q, i) => (
-            <a key={q.question_id} href={`#q${i}`} className={empty(answers[q.question_id]) ? "" : "answered"}
-              aria-label={`Question ${i + 1}, ${empty(answers[q.question_id]) ? "open" : "answered"}`}>
+            <a
+              key={q.question_id}
+              href={`#q${i}`}
+              className={empty(answers[q.question_id]) ? "" : "answered"}
+              aria-label={`Question ${i + 1}, ${empty(answers[q.question_id]) ? "open" : "answered"}`}
+            >
               {i + 1}
             </a>
           ))}
         </nav>
         {refusal && <Failure error={new Error(refusal)} />}
         {attempt.questions.map((q, i) => (
-          <QuestionCard key={q.question_id} question={q} index={i} answer={answers[q.question_id] ?? null} give={give} />
+          <QuestionCard
+            key={q.question_id}
+            question={q}
+            index={i}
+            answer={answers[q.question_id] ?? null}
+            give={give}
+          />
         ))}
         {hand.isError && <Failure error={hand.error} retry={() => hand.mutate()} />}
-        <div><Button size="lg" type="submit" loading={hand.isPending}>Review and hand in</Button></div>
+        <div>
+          <Button size="lg" type="submit" loading={hand.isPending}>
+            Review and hand in
+          </Button>
+        </div>
       </form>
-      <Modal opened={asking} onClose={ask.close} title="Hand in?" centered closeButtonProps={{ "aria-label": "Close" }}>
+      <Modal
+        opened={asking}
+        onClose={ask.close}
+        title="Hand in?"
+        centered
+        closeButtonProps={{ "aria-label": "Close" }}
+      >
         <div className="stack wide">
           {open.length ? (
             <>
-              <p><strong>{plural(open.length, "question is", "questions are")} still open.</strong> An open question earns no points.</p>
+              <p>
+                <strong>{plural(open.length, "question is", "questions are")} still open.</strong> An open
+                question earns no points.
+              </p>
               <ul className="plain dots">
                 {open.map((q) => {
                   const i = attempt.questions.indexOf(q);
-                  return <li key={q.question_id}><a href={`#q${i}`} onClick={ask.close} aria-label={`Go to question ${i + 1}`}>{i + 1}</a></li>;
+                  return (
+                    <li key={q.question_id}>
+                      <a href={`#q${i}`} onClick={ask.close} aria-label={`Go to question ${i + 1}`}>
+                        {i + 1}
+                      </a>
+                    </li>
+                  );
                 })}
               </ul>
             </>
           ) : (
-            <p>All {attempt.questions.length} questions are answered. After handing in you cannot change them.</p>
+            <p>
+              All {attempt.questions.length} questions are answered. After handing in you cannot change them.
+            </p>
           )}
-          {attempt.attempts_left != null && <p className="soft">After this one you have {plural(Math.max(0, attempt.attempts_left), "attempt")} left.</p>}
+          {attempt.attempts_left != null && (
+            <p className="soft">
+              After this one you have {plural(Math.max(0, attempt.attempts_left), "attempt")} left.
+            </p>
+          )}
           <div className="row">
-            <Button onClick={() => hand.mutate()} loading={hand.isPending}>Hand in</Button>
-            <Button variant="default" onClick={ask.close}>Go on answering</Button>
+            <Button onClick={() => hand.mutate()} loading={hand.isPending}>
+              Hand in
+            </Button>
+            <Button variant="default" onClick={ask.close}>
+              Go on answering
+            </Button>
           </div>
         </div>
       </Modal>
@@ -105,13 +162,25 @@ function Clock({ deadline, over }: { deadline: string; over: () => void }) {
   useEffect(() => {
     if (ended) over();
   }, [ended]);
-  const spoken = ended ? "The time is over. Your saved answers are handed in." : seconds <= 60 ? "One minute left" : seconds <= 300 ? "Five minutes left" : "";
+  const spoken = ended
+    ? "The time is over. Your saved answers are handed in."
+    : seconds <= 60
+      ? "One minute left"
+      : seconds <= 300
+        ? "Five minutes left"
+        : "";
   return (
     <>
-      <span className={`chip num ${seconds <= 60 ? "late" : seconds <= 300 ? "soon" : ""}`} role="timer" aria-label="Time left">
+      <span
+        className={`chip num ${seconds <= 60 ? "late" : seconds <= 300 ? "soon" : ""}`}
+        role="timer"
+        aria-label="Time left"
+      >
         <Icon name="clock" size={14} /> {Math.floor(seconds / 60)}:{String(seconds % 60).padStart(2, "0")}
       </span>
-      <span className="sr" role="alert">{spoken}</span>
+      <span className="sr" role="alert">
+        {spoken}
+      </span>
     </>
   );
 }

@@ -9,7 +9,13 @@ import { certificatesQuery } from "../queries";
 import { plural, points } from "../words";
 import { CertificateCard } from "./Record";
 
-export function Results({ enrollment, attempt, outcome, again, busy }: {
+export function Results({
+  enrollment,
+  attempt,
+  outcome,
+  again,
+  busy,
+}: {
   enrollment: EnrollmentDetail;
   attempt: Attempt;
   outcome: Outcome;
@@ -32,8 +38,16 @@ export function Results({ enrollment, attempt, outcome, again, busy }: {
           </p>
         )}
         <div className="row" style={{ justifyContent: "center" }}>
-          {!passed && may && <Button onClick={again} loading={busy}>Try again</Button>}
-          <LinkButton to="/catalog/$slug" params={{ slug: enrollment.course_slug }} variant={passed ? "filled" : "default"}>
+          {!passed && may && (
+            <Button onClick={again} loading={busy}>
+              Try again
+            </Button>
+          )}
+          <LinkButton
+            to="/catalog/$slug"
+            params={{ slug: enrollment.course_slug }}
+            variant={passed ? "filled" : "default"}
+          >
             Back to the course
           </LinkButton>
         </div>
@@ -51,9 +65,13 @@ export function Results({ enrollment, attempt, outcome, again, busy }: {
                 <Icon name={result.correct ? "check" : "cross"} size={14} />
                 {result.correct ? "Right" : some ? "Partly right" : "Not right"}
               </Chip>
-              <span className="soft small num">{points(result.points)} of {points(result.max_points)}</span>
+              <span className="soft small num">
+                {points(result.points)} of {points(result.max_points)}
+              </span>
             </div>
-            <h3>{i + 1}. {q.text}</h3>
+            <h3>
+              {i + 1}. {q.text}
+            </h3>
             {result.feedback && <p>{result.feedback}</p>}
           </section>
         );
@@ -65,7 +83,9 @@ export function Results({ enrollment, attempt, outcome, again, busy }: {
 /** The certificate follows a moment after the course counts as complete, so this looks for it a few times. */
 function Issued({ enrollment }: { enrollment: EnrollmentDetail }) {
   const mine = (found: { course_id: string; enrollment_id?: string }[] | undefined) =>
-    found?.find((c) => (c.enrollment_id ? c.enrollment_id === enrollment.enrollment_id : c.course_id === enrollment.course_id));
+    found?.find((c) =>
+      c.enrollment_id ? c.enrollment_id === enrollment.enrollment_id : c.course_id === enrollment.course_id,
+    );
   const found = useQuery({
     ...certificatesQuery(),
     refetchInterval: (query) => (mine(query.state.data) || query.state.dataUpdateCount > 10 ? false : 1200),
@@ -74,7 +94,9 @@ function Issued({ enrollment }: { enrollment: EnrollmentDetail }) {
   return certificate ? (
     <section className="stack" aria-label="Your certificate" role="status">
       <h2>Your certificate</h2>
-      <ul className="plain"><CertificateCard of={certificate} /></ul>
+      <ul className="plain">
+        <CertificateCard of={certificate} />
+      </ul>
     </section>
   ) : null;
 }

@@ -22,12 +22,22 @@ export function Reading({ enrollment, module }: ModuleProps) {
     <Focus of={enrollment} title={module.title}>
       <article className="prose">
         <Ask of={course} rows={4}>
-          {(c) => <Markdown text={c.modules.find((m) => m.module_id === module.module_id)?.text ?? "*This page has no text.*"} />}
+          {(c) => (
+            <Markdown
+              text={
+                c.modules.find((m) => m.module_id === module.module_id)?.text ?? "*This page has no text.*"
+              }
+            />
+          )}
         </Ask>
         <div className="card stack" style={{ marginTop: 40, fontSize: "1rem" }}>
           {read.isError && <Failure error={read.error} retry={() => read.mutate()} />}
           <div role="status">
-            {done && <div className="notice good"><Icon name="check" /> Marked as read. It counts towards the course.</div>}
+            {done && (
+              <div className="notice good">
+                <Icon name="check" /> Marked as read. It counts towards the course.
+              </div>
+            )}
           </div>
           {!done && (
             <>
@@ -41,8 +51,11 @@ export function Reading({ enrollment, module }: ModuleProps) {
           )}
           {done && next && (
             <div>
-              <LinkButton to="/learn/$enrollment/$module" params={{ enrollment: enrollment.enrollment_id, module: next.module_id }}
-                rightSection={<Icon name="arrow" size={18} />}>
+              <LinkButton
+                to="/learn/$enrollment/$module"
+                params={{ enrollment: enrollment.enrollment_id, module: next.module_id }}
+                rightSection={<Icon name="arrow" size={18} />}
+              >
                 Next: {next.title}
               </LinkButton>
             </div>

@@ -5,6 +5,7 @@ import { download } from "../api/client";
 import type { Enrollment } from "../api/enrollment";
 import { Icon } from "../parts/Icon";
 import { Chip, Page } from "../parts/pieces";
+import { Scroller } from "../parts/Scroller";
 import { Ask, Empty, Failure } from "../parts/States";
 import { certificatesQuery, courseQuery, enrollmentsQuery, meQuery, recordsQuery } from "../queries";
 import { date, moment, points, stateWords } from "../words";
@@ -13,7 +14,10 @@ export function Record() {
   const me = useSuspenseQuery(meQuery).data;
   const enrollments = useQuery(enrollmentsQuery({ person_id: me.person_id }));
   return (
-    <Page title="My record" lead="What you have learned, with the evidence. It stays, also when a course or a rule is gone.">
+    <Page
+      title="My record"
+      lead="What you have learned, with the evidence. It stays, also when a course or a rule is gone."
+    >
       <section className="stack" aria-labelledby="certificates">
         <h2 id="certificates">Certificates</h2>
         <Certificates person={me.person_id} />
@@ -32,10 +36,14 @@ export function Certificates({ person }: { person: string }) {
       {(found) =>
         found.length ? (
           <ul className="plain grid">
-            {found.map((c) => <CertificateCard key={c.certificate_id} of={c} />)}
+            {found.map((c) => (
+              <CertificateCard key={c.certificate_id} of={c} />
+            ))}
           </ul>
         ) : (
-          <Empty title="No certificate yet">Courses marked “Certificate” issue one when you have completed them.</Empty>
+          <Empty title="No certificate yet">
+            Courses marked “Certificate” issue one when you have completed them.
+          </Empty>
         )
       }
     </Ask>
@@ -58,22 +66,46 @@ export function CertificateCard({ of }: { of: Certificate }) {
   return (
     <li className="card stack">
       <div className="row between">
-        {of.revoked_at ? <Chip tone="late">Revoked {date(of.revoked_at)}</Chip> : <Chip tone="good"><Icon name="check" size={14} /> Valid</Chip>}
+        {of.revoked_at ? (
+          <Chip tone="late">Revoked {date(of.revoked_at)}</Chip>
+        ) : (
+          <Chip tone="good">
+            <Icon name="check" size={14} /> Valid
+          </Chip>
+        )}
         {of.score != null && <span className="num">{points(of.score)} %</span>}
       </div>
       <h3>{of.course_title}</h3>
       <p className="soft small">Issued on {date(of.issued_at)}</p>
       {file.isError && <Failure error={file.error} />}
       <div className="row">
-        <Button size="sm" loading={file.isPending && file.variables === "pdf"} leftSection={<Icon name="down" size={16} />}
-          onClick={() => file.mutate("pdf")} aria-label={`PDF of ${of.course_title}`}>
+        <Button
+          size="sm"
+          loading={file.isPending && file.variables === "pdf"}
+          leftSection={<Icon name="down" size={16} />}
+          onClick={() => file.mutate("pdf")}
+          aria-label={`PDF of ${of.course_title}`}
+        >
           PDF
         </Button>
-        <Button size="sm" variant="default" loading={file.isPending && file.variables === "badge"} onClick={() => file.mutate("badge")}
-          aria-label={`Credential of ${of.course_title}`}>
+        <Button
+          size="sm"
+          variant="default"
+          loading={file.isPending && file.variables === "badge"}
+          onClick={() => file.mutate("badge")}
+          aria-label={`Credential of ${of.course_title}`}
+        >
           Credential
         </Button>
-        <Button size="sm" variant="default" component="a" href={of.verify_url} target="_blank" rel="noopener" aria-label={`Public page that verifies ${of.course_title}`}>
+        <Button
+          size="sm"
+          variant="default"
+          component="a"
+          href={of.verify_url}
+          target="_blank"
+          rel="noopener"
+          aria-label={`Public page that verifies ${of.course_title}`}
+        >
           Verify
         </Button>
       </div>
@@ -81,7 +113,10 @@ export function CertificateCard({ of }: { of: Certificate }) {
   );
 }
 
-const ASSURANCE: Record<string, string> = { "self-reported": "reported by the content", "server-graded": "graded by the server" };
+const ASSURANCE: Record<string, string> = {
+  "self-reported": "reported by the content",
+  "server-graded": "graded by the server",
+};
 
 export function Records({ person, enrollments }: { person: string; enrollments: Enrollment[] }) {
   const records = useQuery(recordsQuery(person));
@@ -89,12 +124,14 @@ export function Records({ person, enrollments }: { person: string; enrollments: 
   const courses = useQueries({ queries: ids.map((id) => courseQuery(id)) });
   const course = (id: string) => courses.find((c) => c.data?.course_id === id)?.data;
   const title = (r: { enrollment_id: string; course_id: string }) =>
-    enrollments.find((e) => e.enrollment_id === r.enrollment_id)?.course_title ?? course(r.course_id)?.title ?? "Course";
+    enrollments.find((e) => e.enrollment_id === r.enrollment_id)?.course_title ??
+    course(r.course_id)?.title ??
+    "Course";
   return (
     <Ask of={records}>
       {(found) =>
         found.length ? (
-          <div className="card scroll" role="region" aria-label="Learning records" tabIndex={0}>
+          <Scroller card label="Learning records">
             <table className="data">
               <thead>
                 <tr>
@@ -112,9 +149,13 @@ export function Records({ person, enrollments }: { person: string; enrollments: 
                     <tr key={r.attempt_id}>
                       <td>
                         <strong>{title(r)}</strong>
-                        <div className="soft small">{course(r.course_id)?.modules.find((m) => m.module_id === r.module_id)?.title}</div>
+                        <div className="soft small">
+                          {course(r.course_id)?.modules.find((m) => m.module_id === r.module_id)?.title}
+                        </div>
                       </td>
-                      <td><Chip tone={tone}>{text}</Chip></td>
+                      <td>
+                        <Chip tone={tone}>{text}</Chip>
+                      </td>
                       <td className="n">{r.score == null ? "–" : `${points(r.score)} %`}</td>
                       <td>{moment(r.completed_at ?? r.started_at)}</td>
                       <td className="soft">{ASSURANCE[r.assurance] ?? r.assurance}</td>
@@ -123,7 +164,7 @@ export function Records({ person, enrollments }: { person: string; enrollments: 
                 })}
               </tbody>
             </table>
-          </div>
+          </Scroller>
         ) : (
           <Empty title="Nothing recorded yet">Every module you open appears here, with its result.</Empty>
         )

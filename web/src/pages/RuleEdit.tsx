@@ -13,7 +13,12 @@ import { pathsQuery, RULE_STATE } from "./Rules";
 import { faultOf, newLeaf } from "./vocabulary";
 
 const EMPTY: enrollment.RuleDraft = {
-  name: "", condition: { all: [newLeaf()] }, course_ids: [], path_ids: [], due_in_days: 30, on_ground_lost: "withdraw_if_incomplete",
+  name: "",
+  condition: { all: [newLeaf()] },
+  course_ids: [],
+  path_ids: [],
+  due_in_days: 30,
+  on_ground_lost: "withdraw_if_incomplete",
 };
 
 export function RuleEdit() {
@@ -24,8 +29,20 @@ export function RuleEdit() {
   return <Ask of={asked}>{(rule) => <Editor key={`${id} ${rule.rule_version}`} rule={rule} />}</Ask>;
 }
 
-const draftOf = ({ name, condition, course_ids, path_ids, due_in_days, on_ground_lost }: enrollment.Rule): enrollment.RuleDraft => ({
-  name, condition, course_ids, path_ids, due_in_days, on_ground_lost,
+const draftOf = ({
+  name,
+  condition,
+  course_ids,
+  path_ids,
+  due_in_days,
+  on_ground_lost,
+}: enrollment.Rule): enrollment.RuleDraft => ({
+  name,
+  condition,
+  course_ids,
+  path_ids,
+  due_in_days,
+  on_ground_lost,
 });
 
 function Editor({ rule }: { rule?: enrollment.Rule }) {
@@ -37,7 +54,10 @@ function Editor({ rule }: { rule?: enrollment.Rule }) {
     setDraft((before) => ({ ...before, ...change }));
     preview.reset();
   };
-  const fault = !draft.name.trim() ? "The rule needs a name." : faultOf(draft.condition) || (draft.course_ids.length + draft.path_ids.length ? "" : "Choose at least one course or path.");
+  const fault = !draft.name.trim()
+    ? "The rule needs a name."
+    : faultOf(draft.condition) ||
+      (draft.course_ids.length + draft.path_ids.length ? "" : "Choose at least one course or path.");
   const preview = useMutation({ mutationFn: () => enrollment.previewRule(draft) });
   const refresh = () => {
     void client.invalidateQueries({ queryKey: ["rules"] });
@@ -73,10 +93,31 @@ function Editor({ rule }: { rule?: enrollment.Rule }) {
   const [leaving, leave] = useDisclosure(false);
 
   return (
-    <Page narrow title={rule ? rule.name : "New rule"} lead={rule?.sentence && `When ${rule.sentence}.`}
-      actions={rule && <Chip tone={RULE_STATE[rule.state]?.tone}>{RULE_STATE[rule.state]?.text ?? rule.state}, version {rule.rule_version}</Chip>}>
-      <form className="stack wide" onSubmit={(e) => { e.preventDefault(); preview.mutate(); }}>
-        <TextInput label="Name" required value={draft.name} onChange={(e) => edit({ name: e.currentTarget.value })} />
+    <Page
+      narrow
+      title={rule ? rule.name : "New rule"}
+      lead={rule?.sentence && `When ${rule.sentence}.`}
+      actions={
+        rule && (
+          <Chip tone={RULE_STATE[rule.state]?.tone}>
+            {RULE_STATE[rule.state]?.text ?? rule.state}, version {rule.rule_version}
+          </Chip>
+        )
+      }
+    >
+      <form
+        className="stack wide"
+        onSubmit={(e) => {
+          e.preventDefault();
+          preview.mutate();
+        }}
+      >
+        <TextInput
+          label="Name"
+          required
+          value={draft.name}
+          onChange={(e) => edit({ name: e.currentTarget.value })}
+        />
         <section className="card stack" aria-labelledby="who">
           <h2 id="who">Who</h2>
           <ConditionEditor of={draft.condition} change={(condition) => edit({ condition })} />
@@ -84,19 +125,47 @@ function Editor({ rule }: { rule?: enrollment.Rule }) {
         <What draft={draft} edit={edit} />
         <section className="card stack" aria-labelledby="terms">
           <h2 id="terms">By when</h2>
-          <NumberInput label="Days until due" description="From the hire date or from matching, whichever is later. Empty: no due date." min={1} max={3650}
-            hideControls value={draft.due_in_days ?? ""} onChange={(v) => edit({ due_in_days: typeof v === "number" ? v : null })} />
-          <NativeSelect label="When somebody no longer fits" value={draft.on_ground_lost}
-            onChange={(e) => edit({ on_ground_lost: e.target.value as enrollment.RuleDraft["on_ground_lost"] })}
-            data={[{ value: "withdraw_if_incomplete", label: "Withdraw what is not completed" }, { value: "keep", label: "Keep the enrolment" }]} />
+          <NumberInput
+            label="Days until due"
+            description="From the hire date or from matching, whichever is later. Empty: no due date."
+            min={1}
+            max={3650}
+            hideControls
+            value={draft.due_in_days ?? ""}
+            onChange={(v) => edit({ due_in_days: typeof v === "number" ? v : null })}
+          />
+          <NativeSelect
+            label="When somebody no longer fits"
+            value={draft.on_ground_lost}
+            onChange={(e) =>
+              edit({ on_ground_lost: e.target.value as enrollment.RuleDraft["on_ground_lost"] })
+            }
+            data={[
+              { value: "withdraw_if_incomplete", label: "Withdraw what is not completed" },
+              { value: "keep", label: "Keep the enrolment" },
+            ]}
+          />
         </section>
         {failed && <Failure error={failed} />}
         {fault && <p className="soft">{fault}</p>}
         {!retired && (
           <div className="row">
-            <Button type="submit" disabled={Boolean(fault)} loading={preview.isPending}>Preview</Button>
-            <Button variant="default" disabled={Boolean(fault)} loading={save.isPending} onClick={() => save.mutate()}>Save as draft</Button>
-            {rule?.state === "active" && <Button variant="default" onClick={leave.open}>Retire …</Button>}
+            <Button type="submit" disabled={Boolean(fault)} loading={preview.isPending}>
+              Preview
+            </Button>
+            <Button
+              variant="default"
+              disabled={Boolean(fault)}
+              loading={save.isPending}
+              onClick={() => save.mutate()}
+            >
+              Save as draft
+            </Button>
+            {rule?.state === "active" && (
+              <Button variant="default" onClick={leave.open}>
+                Retire …
+              </Button>
+            )}
           </div>
         )}
       </form>
@@ -107,27 +176,51 @@ function Editor({ rule }: { rule?: enrollment.Rule }) {
             {preview.data.sentence && <p>When {preview.data.sentence}.</p>}
             <Affected title="would be enrolled" of={preview.data.enroll} />
             <Affected title="would be withdrawn" of={preview.data.withdraw} />
-            <div><Button onClick={ask.open}>Activate …</Button></div>
+            <div>
+              <Button onClick={ask.open}>Activate …</Button>
+            </div>
           </section>
         )}
       </div>
-      <Modal opened={asking} onClose={ask.close} title="Activate this rule?" closeButtonProps={{ "aria-label": "Close" }}>
+      <Modal
+        opened={asking}
+        onClose={ask.close}
+        title="Activate this rule?"
+        closeButtonProps={{ "aria-label": "Close" }}
+      >
         <div className="stack wide">
           <p>
-            Now it enrols {plural(preview.data?.enroll.count ?? 0, "person", "people")} and withdraws {preview.data?.withdraw.count ?? 0}. From then on it follows every change from HR.
+            Now it enrols {plural(preview.data?.enroll.count ?? 0, "person", "people")} and withdraws{" "}
+            {preview.data?.withdraw.count ?? 0}. From then on it follows every change from HR.
           </p>
           <div className="row">
-            <Button loading={activate.isPending} onClick={() => activate.mutate()}>Activate</Button>
-            <Button variant="default" onClick={ask.close}>Not yet</Button>
+            <Button loading={activate.isPending} onClick={() => activate.mutate()}>
+              Activate
+            </Button>
+            <Button variant="default" onClick={ask.close}>
+              Not yet
+            </Button>
           </div>
         </div>
       </Modal>
-      <Modal opened={leaving} onClose={leave.close} title="Retire this rule?" closeButtonProps={{ "aria-label": "Close" }}>
+      <Modal
+        opened={leaving}
+        onClose={leave.close}
+        title="Retire this rule?"
+        closeButtonProps={{ "aria-label": "Close" }}
+      >
         <div className="stack wide">
-          <p>It stops enrolling. Open enrolments that only this rule explains {draft.on_ground_lost === "keep" ? "are kept" : "are withdrawn"}; completed ones stay on record.</p>
+          <p>
+            It stops enrolling. Open enrolments that only this rule explains{" "}
+            {draft.on_ground_lost === "keep" ? "are kept" : "are withdrawn"}; completed ones stay on record.
+          </p>
           <div className="row">
-            <Button color="red" loading={retire.isPending} onClick={() => retire.mutate()}>Retire</Button>
-            <Button variant="default" onClick={leave.close}>Keep it</Button>
+            <Button color="red" loading={retire.isPending} onClick={() => retire.mutate()}>
+              Retire
+            </Button>
+            <Button variant="default" onClick={leave.close}>
+              Keep it
+            </Button>
           </div>
         </div>
       </Modal>
@@ -135,7 +228,13 @@ function Editor({ rule }: { rule?: enrollment.Rule }) {
   );
 }
 
-function What({ draft, edit }: { draft: enrollment.RuleDraft; edit: (change: Partial<enrollment.RuleDraft>) => void }) {
+function What({
+  draft,
+  edit,
+}: {
+  draft: enrollment.RuleDraft;
+  edit: (change: Partial<enrollment.RuleDraft>) => void;
+}) {
   const courses = useQuery(coursesQuery());
   const paths = useQuery(pathsQuery);
   return (
@@ -143,9 +242,17 @@ function What({ draft, edit }: { draft: enrollment.RuleDraft; edit: (change: Par
       <h2 id="what">Gets what</h2>
       <Ask of={courses} rows={1}>
         {(found) => (
-          <Checkbox.Group label="Courses" value={draft.course_ids} onChange={(course_ids) => edit({ course_ids })}>
+          <Checkbox.Group
+            label="Courses"
+            value={draft.course_ids}
+            onChange={(course_ids) => edit({ course_ids })}
+          >
             <div className="picks">
-              {found.filter((c) => !c.deprecated || draft.course_ids.includes(c.course_id)).map((c) => <Checkbox key={c.course_id} value={c.course_id} label={c.title} py={4} />)}
+              {found
+                .filter((c) => !c.deprecated || draft.course_ids.includes(c.course_id))
+                .map((c) => (
+                  <Checkbox key={c.course_id} value={c.course_id} label={c.title} py={4} />
+                ))}
             </div>
           </Checkbox.Group>
         )}
@@ -154,7 +261,11 @@ function What({ draft, edit }: { draft: enrollment.RuleDraft; edit: (change: Par
         {(found) =>
           found.length > 0 && (
             <Checkbox.Group label="Paths" value={draft.path_ids} onChange={(path_ids) => edit({ path_ids })}>
-              <div className="picks">{found.map((p) => <Checkbox key={p.path_id} value={p.path_id} label={p.title} py={4} />)}</div>
+              <div className="picks">
+                {found.map((p) => (
+                  <Checkbox key={p.path_id} value={p.path_id} label={p.title} py={4} />
+                ))}
+              </div>
             </Checkbox.Group>
           )
         }
@@ -166,9 +277,13 @@ function What({ draft, edit }: { draft: enrollment.RuleDraft; edit: (change: Par
 function Affected({ title, of }: { title: string; of: enrollment.Affected }) {
   return (
     <details className="why">
-      <summary>{plural(of.count, "person", "people")} {title}</summary>
+      <summary>
+        {plural(of.count, "person", "people")} {title}
+      </summary>
       <ul>
-        {of.people.slice(0, 200).map((p) => <li key={p.person_id}>{p.display_name ?? p.name ?? p.person_id}</li>)}
+        {of.people.slice(0, 200).map((p) => (
+          <li key={p.person_id}>{p.display_name ?? p.name ?? p.person_id}</li>
+        ))}
         {of.count > 200 && <li>and {of.count - 200} more</li>}
       </ul>
     </details>

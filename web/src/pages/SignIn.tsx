@@ -1,4 +1,5 @@
 import { Button, TextInput } from "@mantine/core";
+import { useDebouncedValue } from "@mantine/hooks";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useSearch } from "@tanstack/react-router";
 import { useState } from "react";
@@ -20,14 +21,15 @@ const GROUPS: { role: Role; title: string; lead: string }[] = [
 const SHOWN = 9;
 
 /** Everyone is a learner: a person stands where their most telling role is. */
-const groupOf = (persona: Persona): Role => GROUPS.find((g) => persona.roles.includes(g.role))?.role ?? "learner";
+const groupOf = (persona: Persona): Role =>
+  GROUPS.find((g) => persona.roles.includes(g.role))?.role ?? "learner";
 
 export function SignIn() {
   useTitle("Sign in");
   const back = useSearch({ from: "/sign-in" }).return;
   const client = useQueryClient();
   const [typed, setTyped] = useState("");
-  const list = useQuery({ queryKey: ["personas"], queryFn: personas });
+  const list = useQuery({ queryKey: ["personas"], queryFn: () => personas() });
   const enter = useMutation({
     mutationFn: (persona: Persona) => signIn(persona.person_id),
     onSuccess: async () => {
@@ -38,9 +40,20 @@ export function SignIn() {
   });
   const absent = list.error instanceof Problem && [401, 403, 404].includes(list.error.status);
   const sought = typed.trim().toLowerCase();
-  const found = (list.data ?? []).filter((p) =>
-    [p.display_name, p.department, p.job_title, p.tenant_slug, p.note ?? ""].some((text) => text?.toLowerCase().includes(sought)),
+  const [asked] = useDebouncedValue(sought, 250);
+  // The first answer holds 200 people at most: the server knows the others.
+  const more = useQuery({
+    queryKey: ["personas", asked],
+    queryFn: () => personas(asked),
+    enabled: asked !== "" && (list.data?.length ?? 0) >= 200,
+  });
+  const near = (list.data ?? []).filter((p) =>
+    [p.display_name, p.department, p.job_title, p.tenant_slug, p.note].some((text) =>
+      text?.toLowerCase().includes(sought),
+    ),
   );
+  const far = sought ? (more.data ?? []).filter((p) => !near.some((n) => n.person_id === p.person_id)) : [];
+  const found = [...near, ...far];
 
   return (
     <div className="door">
@@ -58,8 +71,8 @@ export function SignIn() {
             <h2 style={{ fontSize: "1.7rem" }}>Who are you today?</h2>
             {!absent && (
               <p className="soft">
-                A local demo sign-in: choose a person, no password. It works on this computer only and is switched off
-                everywhere else.
+                A local demo sign-in: choose a person, no password. It works on this computer only and is
+                switched off everywhere else.
               </p>
             )}
           </div>
@@ -68,8 +81,8 @@ export function SignIn() {
         {enter.isError && <Failure error={enter.error} />}
         {absent ? (
           <Empty title="Sign in with your link">
-            This platform has no demo people. Open the one-time link that your administrator gave you; it signs you in
-            here.
+            This platform has no demo people. Open the one-time link that your administrator gave you; it
+            signs you in here.
           </Empty>
         ) : list.isError ? (
           <Failure error={list.error} retry={() => void list.refetch()} />
@@ -77,17 +90,32 @@ export function SignIn() {
           <Loading rows={4} />
         ) : list.data.length === 0 ? (
           <Empty title="Nobody is here yet">
-            Run <code>./lyceum demo</code> to bring in a few hundred people and their courses, then load this page again.
+            Run <code>./lyceum demo</code> to bring in a few hundred people and their courses, then load this
+            page again.
           </Empty>
         ) : (
           <>
-            <TextInput label="Find a person" size="md" value={typed} leftSection={<Icon name="search" size={18} />}
+            <TextInput
+              label="Find a person"
+              size="md"
+              value={typed}
+              leftSection={<Icon name="search" size={18} />}
               description="By name, department, job or what is special about them"
-              onChange={(event) => setTyped(event.currentTarget.value)} />
-            <p className="sr" role="status">{plural(found.length, "person", "people")} found</p>
+              onChange={(event) => setTyped(event.currentTarget.value)}
+            />
+            <p className="sr" role="status">
+              {plural(found.length, "person", "people")} found
+            </p>
             {GROUPS.map((group) => (
-              <Group key={group.role} title={group.title} lead={group.lead} all={Boolean(sought)}
-                people={found.filter((p) => groupOf(p) === group.role)} choose={enter.mutate} busy={enter.isPending} />
+              <Group
+                key={group.role}
+                title={group.title}
+                lead={group.lead}
+                all={Boolean(sought)}
+                people={found.filter((p) => groupOf(p) === group.role)}
+                choose={enter.mutate}
+                busy={enter.isPending}
+              />
             ))}
             {found.length === 0 && <Empty title="Nobody fits">Try fewer letters.</Empty>}
           </>
@@ -97,7 +125,14 @@ export function SignIn() {
   );
 }
 
-function Group({ title, lead, people, choose, busy, all }: {
+function Group({
+  title,
+  lead,
+  people,
+  choose,
+  busy,
+  all,
+}: {
   title: string;
   lead: string;
   people: Persona[];
@@ -116,14 +151,24 @@ function Group({ title, lead, people, choose, busy, all }: {
       </div>
       <div className="grid">
         {shown.map((p) => (
-          <button key={p.person_id} type="button" className="persona" aria-disabled={busy} onClick={() => !busy && choose(p)}>
+          <button
+            key={p.person_id}
+            type="button"
+            className="persona"
+            aria-disabled={busy}
+            onClick={() => !busy && choose(p)}
+          >
             <Face name={p.display_name} />
             <span>
               <strong>{p.display_name}</strong>
               <span className="soft small" style={{ display: "block" }}>
                 {[p.job_title, p.department].filter(Boolean).join(", ")}
               </span>
-              {p.note && <span className="small" style={{ display: "block" }}>{p.note}</span>}
+              {p.note && (
+                <span className="small" style={{ display: "block" }}>
+                  {p.note}
+                </span>
+              )}
             </span>
           </button>
         ))}

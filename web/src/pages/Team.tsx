@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
-import { team as people } from "../api/identity";
 import { type TeamRow, team } from "../api/enrollment";
+import { team as people } from "../api/identity";
 import { Chip, EnrollmentRow, Face, Page } from "../parts/pieces";
 import { Ask, Empty } from "../parts/States";
 import { date, plural } from "../words";
@@ -15,10 +15,26 @@ export function Team() {
   const person = (id: string) => names.data?.find((p) => p.person_id === id);
   const known = rows.data ?? [];
   const idle = (names.data ?? []).filter((p) => !known.some((row) => row.person_id === p.person_id));
-  const all: TeamRow[] = [...known, ...idle.map((p) => ({ person_id: p.person_id, active: 0, overdue: 0, completed: 0, next_due_at: null, items: [] }))];
+  const all: TeamRow[] = [
+    ...known,
+    ...idle.map((p) => ({
+      person_id: p.person_id,
+      active: 0,
+      overdue: 0,
+      completed: 0,
+      next_due_at: null,
+      items: [],
+    })),
+  ];
   const late = known.filter((row) => row.overdue > 0).length;
   return (
-    <Page title="Team" lead={rows.data && (late ? `${plural(late, "person is", "people are")} late. They come first.` : "Nobody is late.")}>
+    <Page
+      title="Team"
+      lead={
+        rows.data &&
+        (late ? `${plural(late, "person is", "people are")} late. They come first.` : "Nobody is late.")
+      }
+    >
       <Ask of={rows}>
         {() =>
           all.length ? (
@@ -33,7 +49,9 @@ export function Team() {
                         <Face name={name} />
                         <div>
                           <h2 style={{ fontSize: "1.1rem" }}>{name}</h2>
-                          <span className="soft small">{[who?.job_title, who?.location].filter(Boolean).join(", ")}</span>
+                          <span className="soft small">
+                            {[who?.job_title, who?.location].filter(Boolean).join(", ")}
+                          </span>
                         </div>
                       </div>
                       <div className="row">
@@ -42,12 +60,20 @@ export function Team() {
                         <Chip tone="good">{row.completed} completed</Chip>
                       </div>
                     </div>
-                    {row.next_due_at && <p className="soft small" style={{ marginTop: 8 }}>Next due on {date(row.next_due_at)}</p>}
+                    {row.next_due_at && (
+                      <p className="soft small" style={{ marginTop: 8 }}>
+                        Next due on {date(row.next_due_at)}
+                      </p>
+                    )}
                     {row.items.length > 0 && (
                       <details className="why" style={{ marginTop: 8 }}>
                         <summary>Show what {name} has</summary>
                         <ul className="plain" style={{ padding: 0, gap: 10 }}>
-                          {[...row.items].sort((a, b) => Number(b.overdue) - Number(a.overdue)).map((e) => <EnrollmentRow key={e.enrollment_id} of={e} />)}
+                          {[...row.items]
+                            .sort((a, b) => Number(b.overdue) - Number(a.overdue))
+                            .map((e) => (
+                              <EnrollmentRow key={e.enrollment_id} of={e} />
+                            ))}
                         </ul>
                       </details>
                     )}
@@ -56,7 +82,9 @@ export function Team() {
               })}
             </ul>
           ) : (
-            <Empty title="Nobody reports to you">When HR names you as somebody’s manager, they appear here.</Empty>
+            <Empty title="Nobody reports to you">
+              When HR names you as somebody’s manager, they appear here.
+            </Empty>
           )
         }
       </Ask>

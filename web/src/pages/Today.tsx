@@ -12,8 +12,13 @@ export function Today() {
   const me = useSuspenseQuery(meQuery).data;
   const today = useQuery(todayQuery);
   const late = today.data?.due.filter((e) => e.overdue).length ?? 0;
-  const lead = today.data &&
-    (late ? `${plural(late, "course is", "courses are")} late.` : today.data.due.length ? "Nothing is late." : "Nothing is due.");
+  const lead =
+    today.data &&
+    (late
+      ? `${plural(late, "course is", "courses are")} late.`
+      : today.data.due.length
+        ? "Nothing is late."
+        : "Nothing is due.");
   return (
     <Page title={`Hello, ${me.display_name}`} lead={lead}>
       <Ask of={today}>
@@ -23,14 +28,20 @@ export function Today() {
               <Resume of={resume} />
             ) : (
               <Empty title="Nothing to continue">
-                {due.length ? "Choose one of the courses below to begin." : <Link to="/catalog">Find something to learn in the catalogue</Link>}
+                {due.length ? (
+                  "Choose one of the courses below to begin."
+                ) : (
+                  <Link to="/catalog">Find something to learn in the catalogue</Link>
+                )}
               </Empty>
             )}
             <section className="stack" aria-labelledby="due">
               <h2 id="due">Due</h2>
               {due.length ? (
                 <ul className="plain stack">
-                  {due.map((e) => <EnrollmentRow key={e.enrollment_id} of={e} />)}
+                  {due.map((e) => (
+                    <EnrollmentRow key={e.enrollment_id} of={e} />
+                  ))}
                 </ul>
               ) : (
                 <p className="soft">You have no open course with a due date.</p>
@@ -42,12 +53,20 @@ export function Today() {
                 <ul className="plain card stack">
                   {completed_recently.map((e) => (
                     <li key={e.enrollment_id} className="row between">
-                      <Link to="/catalog/$slug" params={{ slug: e.course_slug || e.course_id }}>{e.course_title}</Link>
-                      <Chip tone="good"><Icon name="check" size={14} /> {date(e.completed_at)}</Chip>
+                      <Link to="/catalog/$slug" params={{ slug: e.course_slug || e.course_id }}>
+                        {e.course_title}
+                      </Link>
+                      <Chip tone="good">
+                        <Icon name="check" size={14} /> {date(e.completed_at)}
+                      </Chip>
                     </li>
                   ))}
                 </ul>
-                <div><LinkButton to="/record" variant="default">My record and certificates</LinkButton></div>
+                <div>
+                  <LinkButton to="/record" variant="default">
+                    My record and certificates
+                  </LinkButton>
+                </div>
               </section>
             )}
           </>
@@ -64,18 +83,29 @@ function Resume({ of }: { of: Enrollment }) {
     <section className="resume" aria-labelledby="resume">
       <Arches />
       <div className="stack">
-        <span className="soft">{begun ? "Go on where you stopped" : "Ready to begin"}{due && ` · ${due}`}</span>
+        <span className="soft">
+          {begun ? "Go on where you stopped" : "Ready to begin"}
+          {due && ` · ${due}`}
+        </span>
         <h2 id="resume">{of.course_title}</h2>
       </div>
       <Meter done={of.modules_done} total={of.modules_total} label={`Progress in ${of.course_title}`} />
-      <span className="soft num">{of.modules_done} of {of.modules_total} modules done</span>
+      <span className="soft num">
+        {of.modules_done} of {of.modules_total} modules done
+      </span>
       <div className="row" style={{ position: "relative" }}>
         {of.next_module_id ? (
-          <Link className="resume-go" to="/learn/$enrollment/$module" params={{ enrollment: of.enrollment_id, module: of.next_module_id }}>
+          <Link
+            className="resume-go"
+            to="/learn/$enrollment/$module"
+            params={{ enrollment: of.enrollment_id, module: of.next_module_id }}
+          >
             {begun ? "Resume" : "Start"} <Icon name="arrow" />
           </Link>
         ) : (
-          <Link className="resume-go" to="/catalog/$slug" params={{ slug: of.course_slug }}>Open the course <Icon name="arrow" /></Link>
+          <Link className="resume-go" to="/catalog/$slug" params={{ slug: of.course_slug }}>
+            Open the course <Icon name="arrow" />
+          </Link>
         )}
       </div>
       <Why of={of} />

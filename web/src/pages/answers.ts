@@ -32,7 +32,11 @@ export function useAnswers(attempt: Attempt) {
           // Another tab of this attempt was ahead. What was chosen last, here, is what counts.
           sequence.current = Math.max(sequence.current, theirs);
           for (const later of waiting.current.values()) later.sequence = ++sequence.current;
-        } else if (problem.status >= 400 && problem.status < 500 && ![401, 408, 409, 429].includes(problem.status)) {
+        } else if (
+          problem.status >= 400 &&
+          problem.status < 500 &&
+          ![401, 408, 409, 429].includes(problem.status)
+        ) {
           waiting.current.delete(question);
           setRefusal(problem.message);
           setSaving("refused");

@@ -13,7 +13,9 @@ export function Find({ close, roles }: { close: () => void; roles: Role[] }) {
   const list = useRef<HTMLUListElement>(null);
   const courses = useQuery(coursesQuery()).data ?? [];
   const fits = (text: string) => text.toLowerCase().includes(typed.trim().toLowerCase());
-  const pages = pagesFor(roles).flatMap((group) => group.pages).filter((page) => fits(page.title));
+  const pages = pagesFor(roles)
+    .flatMap((group) => group.pages)
+    .filter((page) => fits(page.title));
   const found = courses.filter((course) => fits(course.title)).slice(0, 8);
 
   const move = (event: KeyboardEvent) => {
@@ -27,11 +29,24 @@ export function Find({ close, roles }: { close: () => void; roles: Role[] }) {
   };
 
   return (
-    <Modal opened onClose={close} title="Find" size="lg" yOffset="10vh" closeButtonProps={{ "aria-label": "Close" }}>
+    <Modal
+      opened
+      onClose={close}
+      title="Find"
+      size="lg"
+      yOffset="10vh"
+      closeButtonProps={{ "aria-label": "Close" }}
+    >
       {/* biome-ignore lint/a11y/noStaticElementInteractions: arrow keys move between the links inside */}
       <div onKeyDown={move} className="stack">
-        <TextInput data-autofocus aria-label="Page or course" placeholder="Page or course" value={typed}
-          onChange={(event) => setTyped(event.currentTarget.value)} leftSection={<Icon name="search" size={16} />} />
+        <TextInput
+          data-autofocus
+          aria-label="Page or course"
+          placeholder="Page or course"
+          value={typed}
+          onChange={(event) => setTyped(event.currentTarget.value)}
+          leftSection={<Icon name="search" size={16} />}
+        />
         <ul className="plain find-list" ref={list}>
           {pages.map((page) => (
             <li key={page.to}>

@@ -1,11 +1,19 @@
 /** The frame for one thing at a time: player, reading, quiz. */
-import { useNavigate } from "@tanstack/react-router";
+
 import { Button } from "@mantine/core";
+import { useNavigate } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import type { EnrollmentDetail } from "../api/enrollment";
 import { Icon } from "./Icon";
 
-export function Focus({ of, title, full, bar, busy, children }: {
+export function Focus({
+  of,
+  title,
+  full,
+  bar,
+  busy,
+  children,
+}: {
   of: EnrollmentDetail;
   title: string;
   full?: boolean;
@@ -17,9 +25,18 @@ export function Focus({ of, title, full, bar, busy, children }: {
   return (
     <div className={full ? "focus full" : "focus"}>
       <header className="focus-bar">
-        <a className="skip" href="#main">Skip to the content</a>
-        <Button variant="default" size="sm" loading={busy} leftSection={<Icon name="back" size={16} />}
-          onClick={() => void navigate({ to: "/catalog/$slug", params: { slug: of.course_slug || of.course_id } })}>
+        <a className="skip" href="#main">
+          Skip to the content
+        </a>
+        <Button
+          variant="default"
+          size="sm"
+          loading={busy}
+          leftSection={<Icon name="back" size={16} />}
+          onClick={() =>
+            void navigate({ to: "/catalog/$slug", params: { slug: of.course_slug || of.course_id } })
+          }
+        >
           Back
         </Button>
         <div className="what">

@@ -29,8 +29,19 @@ export type IconName = keyof typeof PATHS;
 
 export function Icon({ name, size = 20 }: { name: IconName; size?: number }) {
   return (
-    <svg width={size} height={size} viewBox="0 0 24 24" fill="none" stroke="currentColor" strokeWidth="1.8"
-      strokeLinecap="round" strokeLinejoin="round" aria-hidden="true" focusable="false" style={{ flex: "none" }}>
+    <svg
+      width={size}
+      height={size}
+      viewBox="0 0 24 24"
+      fill="none"
+      stroke="currentColor"
+      strokeWidth="1.8"
+      strokeLinecap="round"
+      strokeLinejoin="round"
+      aria-hidden="true"
+      focusable="false"
+      style={{ flex: "none" }}
+    >
       <path d={PATHS[name]} />
     </svg>
   );
@@ -39,9 +50,19 @@ export function Icon({ name, size = 20 }: { name: IconName; size?: number }) {
 /** A colonnade: the Lyceum was a covered walk. */
 export function Arches() {
   return (
-    <svg className="arches" viewBox="0 0 300 180" fill="none" stroke="currentColor" strokeWidth="7" aria-hidden="true">
+    <svg
+      className="arches"
+      viewBox="0 0 300 180"
+      fill="none"
+      stroke="currentColor"
+      strokeWidth="7"
+      aria-hidden="true"
+    >
       {[0, 1, 2].map((i) => (
-        <path key={i} d={`M${20 + i * 90} 180V90a40 40 0 0 1 80 0v90M${40 + i * 90} 180V94a20 20 0 0 1 40 0v86`} />
+        <path
+          key={i}
+          d={`M${20 + i * 90} 180V90a40 40 0 0 1 80 0v90M${40 + i * 90} 180V94a20 20 0 0 1 40 0v86`}
+        />
       ))}
     </svg>
   );

@@ -8,8 +8,12 @@ const NAME = { auto: "as the system", light: "light", dark: "dark" } as const;
 export function SchemeButton() {
   const { colorScheme, setColorScheme } = useMantineColorScheme();
   return (
-    <ActionIcon variant="default" size={40} onClick={() => setColorScheme(NEXT[colorScheme])}
-      aria-label={`Colours: ${NAME[colorScheme]}. Change to ${NAME[NEXT[colorScheme]]}`}>
+    <ActionIcon
+      variant="default"
+      size={40}
+      onClick={() => setColorScheme(NEXT[colorScheme])}
+      aria-label={`Colours: ${NAME[colorScheme]}. Change to ${NAME[NEXT[colorScheme]]}`}
+    >
       <Icon name={ICON[colorScheme]} size={18} />
     </ActionIcon>
   );

@@ -47,17 +47,33 @@ export function Shell() {
   };
 
   return (
-    <AppShell header={{ height: 60 }} navbar={{ width: 248, breakpoint: "md", collapsed: { mobile: !menu } }}
-      padding={{ base: "md", md: "xl" }}>
+    <AppShell
+      header={{ height: 60 }}
+      navbar={{ width: 248, breakpoint: "md", collapsed: { mobile: !menu } }}
+      padding={{ base: "md", md: "xl" }}
+    >
       <AppShell.Header>
         <div className="top">
-          <a className="skip" href="#main">Skip to the content</a>
-          <Burger opened={menu} onClick={toggle} hiddenFrom="md" size="sm" aria-expanded={menu}
-            aria-label={menu ? "Close the menu" : "Open the menu"} />
+          <a className="skip" href="#main">
+            Skip to the content
+          </a>
+          <Burger
+            opened={menu}
+            onClick={toggle}
+            hiddenFrom="md"
+            size="sm"
+            aria-expanded={menu}
+            aria-label={menu ? "Close the menu" : "Open the menu"}
+          />
           <Brand />
           <div className="grow" />
-          <Button variant="default" onClick={find.open} visibleFrom="sm" leftSection={<Icon name="search" size={16} />}
-            rightSection={<span className="kbd">⌘K</span>}>
+          <Button
+            variant="default"
+            onClick={find.open}
+            visibleFrom="sm"
+            leftSection={<Icon name="search" size={16} />}
+            rightSection={<span className="kbd">⌘K</span>}
+          >
             Find
           </Button>
           <ActionIcon variant="default" size={40} onClick={find.open} hiddenFrom="sm" aria-label="Find">

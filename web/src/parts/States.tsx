@@ -1,12 +1,14 @@
 /** Loading, nothing there, and something wrong: each says what to do next. */
 import { Button, Skeleton } from "@mantine/core";
-import { useQueryClient, type UseQueryResult } from "@tanstack/react-query";
+import { type UseQueryResult, useQueryClient } from "@tanstack/react-query";
 import { Link, useRouter } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { Problem } from "../api/client";
 
 export const words = (error: unknown): string =>
-  error instanceof Problem ? error.message : "Something went wrong in this page. Reload it; nothing you saved is lost.";
+  error instanceof Problem
+    ? error.message
+    : "Something went wrong in this page. Reload it; nothing you saved is lost.";
 
 export function Loading({ rows = 3, height = 76 }: { rows?: number; height?: number }) {
   return (
@@ -55,7 +57,15 @@ export function Empty({ title, children }: { title: string; children?: ReactNode
 }
 
 /** Shows a query in its three states, so that pages only write the good one. */
-export function Ask<T>({ of, rows, children }: { of: UseQueryResult<T>; rows?: number; children: (found: T) => ReactNode }) {
+export function Ask<T>({
+  of,
+  rows,
+  children,
+}: {
+  of: UseQueryResult<T>;
+  rows?: number;
+  children: (found: T) => ReactNode;
+}) {
   if (of.data !== undefined) return children(of.data);
   if (of.isError) return <Failure error={of.error} retry={() => void of.refetch()} />;
   return <Loading rows={rows} />;
@@ -65,7 +75,9 @@ export function NotFound() {
   return (
     <main className="page narrow" style={{ padding: "15vh 20px" }}>
       <h1>There is no page here</h1>
-      <p className="soft">The address may be mistyped, or what it led to is gone. Your courses and your record are untouched.</p>
+      <p className="soft">
+        The address may be mistyped, or what it led to is gone. Your courses and your record are untouched.
+      </p>
       <div className="row">
         <Link to="/">Go to Today</Link>
         <Link to="/catalog">Look in the catalogue</Link>

@@ -11,7 +11,13 @@ export function Chip({ tone = "plain", children }: { tone?: Tone; children: Reac
   return <span className={`chip ${tone}`}>{children}</span>;
 }
 
-export function Page({ title, lead, actions, narrow, children }: {
+export function Page({
+  title,
+  lead,
+  actions,
+  narrow,
+  children,
+}: {
   title: string;
   lead?: ReactNode;
   actions?: ReactNode;
@@ -42,8 +48,15 @@ export function useTitle(title: string): void {
 export function Meter({ done, total, label }: { done: number; total: number; label: string }) {
   const share = total ? Math.min(100, (100 * done) / total) : 0;
   return (
-    <div className={done >= total && total > 0 ? "meter done" : "meter"} role="progressbar" aria-label={label}
-      aria-valuemin={0} aria-valuemax={total} aria-valuenow={done} aria-valuetext={`${done} of ${total} modules done`}>
+    <div
+      className={done >= total && total > 0 ? "meter done" : "meter"}
+      role="progressbar"
+      aria-label={label}
+      aria-valuemin={0}
+      aria-valuemax={total}
+      aria-valuenow={done}
+      aria-valuetext={`${done} of ${total} modules done`}
+    >
       <i style={{ width: `${share}%` }} />
     </div>
   );
@@ -90,7 +103,9 @@ export function EnrollmentRow({ of }: { of: Enrollment }) {
     <li className="card linkcard">
       <div className="due">
         <h3>
-          <Link to="/catalog/$slug" params={{ slug: of.course_slug || of.course_id }}>{of.course_title}</Link>
+          <Link to="/catalog/$slug" params={{ slug: of.course_slug || of.course_id }}>
+            {of.course_title}
+          </Link>
         </h3>
         <DueChip of={of} />
       </div>
@@ -98,7 +113,9 @@ export function EnrollmentRow({ of }: { of: Enrollment }) {
         <span style={{ flex: "0 1 180px", minWidth: 90 }}>
           <Meter done={of.modules_done} total={of.modules_total} label={`Progress in ${of.course_title}`} />
         </span>
-        <span className="num">{of.modules_done} of {of.modules_total} modules</span>
+        <span className="num">
+          {of.modules_done} of {of.modules_total} modules
+        </span>
       </div>
       <Why of={of} />
     </li>
@@ -106,7 +123,10 @@ export function EnrollmentRow({ of }: { of: Enrollment }) {
 }
 
 export function Face({ name }: { name: string }) {
-  const letters = name.split(/\s+/).filter(Boolean).map((part) => [...part][0] ?? "");
+  const letters = name
+    .split(/\s+/)
+    .filter(Boolean)
+    .map((part) => [...part][0] ?? "");
   return (
     <span className="face" aria-hidden="true">
       {`${letters[0] ?? "?"}${letters.length > 1 ? letters.at(-1) : ""}`}

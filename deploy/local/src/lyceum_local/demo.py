@@ -35,9 +35,54 @@ DEPARTMENTS = {
     "Operations": ("Technician", "Facility Manager"),
     "Finance": ("Accountant", "Controller"),
 }
-PLACES = {"Berlin": "Europe/Berlin", "Lisboa": "Europe/Lisbon", "Kraków": "Europe/Warsaw", "京都": "Asia/Tokyo"}
-GIVEN = "Łukasz Amara Noor Inês Jonas Mei Tomás Freya Idris Zofia Ravi Elif Paul Chiara Sven Leila 太郎 Marta Omar Ida".split()
-FAMILY = "Nowak Okafor Haddad Silva Weber Chen García Lind Khan Wójcik Patel Yılmaz Martin Rossi Berg Aziz 山田 Costa".split()
+PLACES = {
+    "Berlin": "Europe/Berlin",
+    "Lisboa": "Europe/Lisbon",
+    "Kraków": "Europe/Warsaw",
+    "京都": "Asia/Tokyo",
+}
+GIVEN = [
+    "Łukasz",
+    "Amara",
+    "Noor",
+    "Inês",
+    "Jonas",
+    "Mei",
+    "Tomás",
+    "Freya",
+    "Idris",
+    "Zofia",
+    "Ravi",
+    "Elif",
+    "Paul",
+    "Chiara",
+    "Sven",
+    "Leila",
+    "太郎",
+    "Marta",
+    "Omar",
+    "Ida",
+]
+FAMILY = [
+    "Nowak",
+    "Okafor",
+    "Haddad",
+    "Silva",
+    "Weber",
+    "Chen",
+    "García",
+    "Lind",
+    "Khan",
+    "Wójcik",
+    "Patel",
+    "Yılmaz",
+    "Martin",
+    "Rossi",
+    "Berg",
+    "Aziz",
+    "山田",
+    "Costa",
+]
 
 
 @dataclass(frozen=True)
@@ -126,7 +171,9 @@ class Api:
 
     def call(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
         headers = {"authorization": f"Bearer {self.token}"}
-        answer = self.http.request(method, path, json=body, headers=headers | options.pop("headers", {}), **options)
+        answer = self.http.request(
+            method, path, json=body, headers=headers | options.pop("headers", {}), **options
+        )
         if answer.is_error:
             raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text[:500]}")
         return answer.json() if answer.content else None
@@ -170,7 +217,9 @@ def _credentials(config: Config, http: httpx.Client, step: Callable[[str], None]
             },
         )
     client = operator.call(
-        "POST", "/api/identity/clients", {"name": "demo", "roles": ["hris", "author", "admin"], "tenant_slug": SLUG}
+        "POST",
+        "/api/identity/clients",
+        {"name": "demo", "roles": ["hris", "author", "admin"], "tenant_slug": SLUG},
     )
     hook = operator.call(
         "POST", "/api/identity/webhooks", {"form": "standard", "name": "Demo HR", "tenant_slug": SLUG}
@@ -235,11 +284,15 @@ def _packages(api: Api, step: Callable[[str], None]) -> dict[str, str]:
             if not file.stem.endswith("-scorm12"):
                 continue
             name = file.stem.removesuffix("-scorm12")
-            title = json.loads((repository() / "content" / "packages" / name / "package.json").read_text())["title"]
+            title = json.loads((repository() / "content" / "packages" / name / "package.json").read_text())[
+                "title"
+            ]
             if title not in there:
                 step(f"Uploading the SCORM 1.2 package {title}")
                 headers = {"content-type": "application/zip"}
-                uploaded = api.call("POST", "/api/catalog/packages", headers=headers, content=file.read_bytes())
+                uploaded = api.call(
+                    "POST", "/api/catalog/packages", headers=headers, content=file.read_bytes()
+                )
                 there[title] = uploaded["package_id"]
             found[name] = there[title]
     return found

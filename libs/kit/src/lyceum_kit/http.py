@@ -116,7 +116,8 @@ class Model(BaseModel):
         schema = handler(source)
 
         def check(data: Any) -> Any:
-            if isinstance(data, dict):
+            given: Any = data  # narrowed alone, so that what is returned stays Any
+            if isinstance(given, dict):
                 cls.__pydantic_validator__.validate_json(_as_json(data), strict=True)
             return data
 
