@@ -26,7 +26,7 @@ Assurance = Literal["self-reported", "server-graded"]
 State = Literal["active", "completed", "withdrawn"]
 GroundKey = tuple[Kind, str, str]
 
-KINDS: Mapping[Kind, pb.GroundKind] = {
+KINDS: Mapping[Kind, pb.GroundKind.ValueType] = {
     "rule": pb.GROUND_KIND_RULE,
     "path": pb.GROUND_KIND_PATH,
     "manual": pb.GROUND_KIND_MANUAL,

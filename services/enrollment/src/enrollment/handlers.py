@@ -69,7 +69,7 @@ async def on_user_deactivated(tx: Tx, event: identity.UserDeactivated, meta: Met
     """Withdraw what is open. The record stays."""
     person_id = str(UUID(event.person_id))
     known = await book.person(tx.conn, tx.tenant, person_id)
-    facts = known.facts if known else {}
+    facts = known.facts if known else dict[str, str]()
     await _follow_rules(tx, books, Person(person_id, {**facts, "status": "terminated"}))
 
 

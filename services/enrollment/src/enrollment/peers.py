@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 from uuid import UUID
 
-import grpc
+import grpc.aio
 
 from lyceum.identity.v1.identity_service_pb2 import GetPeopleRequest
 from lyceum.identity.v1.identity_service_pb2_grpc import IdentityServiceStub

@@ -140,7 +140,7 @@ def routes(ledger: Ledger, books: Books, names: Names) -> APIRouter:
             courses = list({c for some in (found.enroll, found.withdraw) for cs in some.values() for c in cs})
             titles = await records.course_titles(conn, who.tenant, courses)
         shown = [*list(found.enroll)[:NAMED], *list(found.withdraw)[:NAMED]]
-        called = await names.of(who.tenant, list(dict.fromkeys(shown))) if shown else {}
+        called = await names.of(who.tenant, list(dict.fromkeys(shown))) if shown else dict[str, str]()
 
         def affected(some: Mapping[str, Sequence[str]]) -> Affected:
             people = [

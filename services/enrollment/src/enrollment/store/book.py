@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, exists, func, literal, literal_column, or_, select, text, update
+from sqlalchemy import Boolean, and_, exists, func, literal, literal_column, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -61,7 +61,7 @@ async def save_person(conn: AsyncConnection, tenant: UUID, person: Person) -> bo
     statement = insert(people).values(tenant=tenant, person_id=person.person_id, **values)
     statement = statement.on_conflict_do_update(
         index_elements=[people.c.tenant, people.c.person_id], set_=values
-    ).returning(literal_column("xmax = 0").label("new"))  # else the row was updated
+    ).returning(literal_column("xmax = 0", Boolean).label("new"))  # else the row was updated
     return bool((await conn.execute(statement)).scalar_one())
 
 

@@ -93,7 +93,7 @@ def _ground_row(tenant: UUID, state: Enrollment, ground: Ground) -> dict[str, An
 
 
 def _progress_rows(tenant: UUID, change: Change) -> Iterable[dict[str, Any]]:
-    before = change.before.done if change.before else {}
+    before = change.before.done if change.before else dict[str, ModuleDone]()
     for module_id, done in change.after.done.items():
         if module_id not in before:
             yield {

@@ -1,0 +1,116 @@
+"""People and rules that arrive together never miss each other; and the tables never drift from the streams."""
+
+import asyncio
+from typing import Any
+
+from enrollment import handlers
+from enrollment.enrollment import fold
+from enrollment.rule import Draft
+from enrollment.rules import parse, sentence
+from enrollment.store import records
+from lyceum.enrollment.v1 import events_pb2 as pb
+from lyceum.identity.v1.events_pb2 import UserProvisioned
+from lyceum_kit.delivery import emitted
+
+SECURITY = "01990000-0000-7000-8000-0000000000c1"
+ONBOARDING = "01990000-0000-7000-8000-0000000000c2"
+ENGINEERING_PATH = "01990000-0000-7000-8000-0000000000f1"
+PAIRS = 50
+
+
+async def test_people_and_rules_that_arrive_together_never_miss_each_other(
+    school: Any, facts: Any, ids: Any
+) -> None:
+    """Fifty hires, each racing the activation of the rule that means them and nobody else."""
+    books = handlers.Books()
+    people = [ids(0x3000 + n) for n in range(PAIRS)]
+    rules: list[str] = []
+    for n in range(PAIRS):
+        condition = parse(facts.is_("job_title", f"Title {n}"))
+        said = Draft(
+            f"Rule {n}", condition, facts.is_("job_title", f"Title {n}"), sentence(condition), (SECURITY,), (), 30,
+            "withdraw_if_incomplete",
+        )  # fmt: skip
+        rules.append(
+            await school.ledger.run(school.tenant, handlers.draft_rule, said, books=books, actor="root")
+        )
+
+    async def hire(n: int) -> None:
+        event = UserProvisioned(person_id=people[n], job=facts.job(job_title=f"Title {n}"))
+        await school.ledger.run(school.tenant, handlers.on_person, event, None, books=books)
+
+    async def activate(n: int) -> None:
+        await school.ledger.run(school.tenant, handlers.activate_rule, rules[n], books=books, actor="root")
+
+    both = [hire(n) for n in range(PAIRS)] + [activate(n) for n in range(PAIRS)]
+    both = [both[i // 2 + (i % 2) * PAIRS] for i in range(2 * PAIRS)]  # hire and its rule side by side
+    await asyncio.gather(*both)
+    await school.settle()
+    for n, person in enumerate(people):
+        hers = await school.has(person)
+        assert set(hers) == {SECURITY}
+        assert [g["ground_id"] for g in hers[SECURITY]["grounds"]] == [rules[n]]
+    assert (await school.said()).count("LearnerEnrolled") == PAIRS
+
+
+async def test_many_hands_at_one_person_make_one_enrolment(school: Any) -> None:
+    person = "01990000-0000-7000-8000-0000000000ad"
+    await school.hire(person)
+    rule_id = await school.draft(course_ids=[SECURITY])
+
+    async def by_hand() -> int:
+        async with school.as_("admin") as http:
+            body = {"person_id": person, "course_id": SECURITY}
+            return (await http.post("/api/enrollment/enrollments", json=body)).status_code
+
+    async def activate() -> int:
+        async with school.as_("admin") as http:
+            return (await http.post(f"/api/enrollment/rules/{rule_id}/activate")).status_code
+
+    codes = await asyncio.gather(activate(), *(by_hand() for _ in range(8)))
+    assert sorted(codes) == [200] * 8 + [201]
+    await school.settle()
+    hers = (await school.has(person))[SECURITY]
+    assert {g["kind"] for g in hers["grounds"]} == {"rule", "manual"}
+    assert (await school.said()).count("LearnerEnrolled") == 1
+
+
+async def test_the_tables_are_what_the_streams_say(school: Any, facts: Any, ids: Any) -> None:
+    people = [ids(0x4000 + n) for n in range(6)]
+    for person in people:
+        await school.hire(person)
+    await school.rule(course_ids=[SECURITY], path_ids=[ENGINEERING_PATH], due_in_days=9)
+    await school.rule(
+        name="Berlin", condition=facts.is_("location", "Berlin"), course_ids=[SECURITY], due_in_days=3
+    )
+    for module in ("m1", "m2"):
+        await school.finish((await school.has(people[0]))[SECURITY], module, score=70.0)
+    await school.finish((await school.has(people[1]))[SECURITY], "m1")
+    await school.move(people[1], "Sales")
+    await school.move(people[2], "Engineering", location="Munich")
+    await school.leave(people[3])
+    await school.leave(people[4])
+    await school.rehire(people[4])
+    school.clock.now = school.clock.now.replace(month=12, day=20)
+    await school.settle()
+
+    said: dict[str, list[Any]] = {}
+    events: list[Any] = list(await emitted(school.ledger, school.tenant))
+    for event in events:
+        if hasattr(event, "enrollment_id") and not isinstance(event, pb.PathAssigned):
+            said.setdefault(event.enrollment_id, []).append(event)
+    async with school.ledger.read(school.tenant) as conn:
+        held = await records.held_by(conn, school.tenant, people)
+    versioned = [v for one in held.values() for v in one.enrollments.values()]
+    assert {v.state.enrollment_id for v in versioned} == set(said)
+    states = set[str]()
+    for one in versioned:
+        events = said[one.state.enrollment_id]
+        told = fold(events)
+        assert told
+        assert len(events) == one.version
+        assert {g.key: g for g in told.grounds} == {g.key: g for g in one.state.grounds}
+        for name in ("state", "due", "overdue", "completed_at", "done", "course_version", "enrolled_at"):
+            assert getattr(told, name) == getattr(one.state, name), name
+        states.add("overdue" if one.state.overdue else one.state.state)
+    assert {"completed", "withdrawn", "overdue"} <= states
