@@ -354,6 +354,18 @@ def _paths(api: Api, step: Callable[[str], None], courses: dict[str, str]) -> di
     return there
 
 
+def _draft(api: Api, body: dict[str, Any]) -> dict[str, Any]:
+    """A rule is refused until enrollment has heard that its courses are published: catalog's feed is on its way."""
+    end = time.monotonic() + 30
+    while True:
+        try:
+            return api.call("POST", "/api/enrollment/rules", body)
+        except RuntimeError as e:
+            if "unknown-target" not in str(e) or time.monotonic() > end:
+                raise
+            time.sleep(0.2)
+
+
 def _rules(api: Api, step: Callable[[str], None], courses: dict[str, str], paths: dict[str, str]) -> None:
     """Who has to learn what, by department; each rule previewed before it is activated."""
 
@@ -383,7 +395,7 @@ def _rules(api: Api, step: Callable[[str], None], courses: dict[str, str], paths
                 "path_ids": [paths[s] for s in path_slugs],
                 "due_in_days": days,
             }
-            rule = api.call("POST", "/api/enrollment/rules", body)
+            rule = _draft(api, body)
         if rule["state"] == "draft":
             preview = api.call("POST", f"/api/enrollment/rules/{rule['rule_id']}/preview")
             step(f"Rule {name!r}: when {rule['sentence']}, for {preview['enroll']['count']} people now")
