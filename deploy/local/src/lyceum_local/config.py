@@ -43,14 +43,19 @@ def _key() -> str:
     return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
+def _cluster() -> str:
+    """A Kafka cluster id: 16 bytes, base64url. Its first bit is 0, since a leading "-" would read as an option."""
+    random = bytearray(secrets.token_bytes(16))
+    random[0] &= 0x7F
+    return base64.urlsafe_b64encode(random).decode()[:22]
+
+
 @dataclass(frozen=True)
 class Secrets:
     postgres: str = field(default_factory=_secret)
     kafka_admin: str = field(default_factory=_secret)
     kafka_controller: str = field(default_factory=_secret)
-    kafka_cluster: str = field(
-        default_factory=lambda: base64.urlsafe_b64encode(secrets.token_bytes(16)).decode()[:22]
-    )
+    kafka_cluster: str = field(default_factory=_cluster)
     owners: dict[str, str] = field(default_factory=lambda: {s: _secret() for s in CONTRACTED})
     databases: dict[str, str] = field(default_factory=lambda: {s: _secret() for s in CONTRACTED})
     kafka: dict[str, str] = field(default_factory=lambda: {s: _secret() for s in CONTRACTED})
