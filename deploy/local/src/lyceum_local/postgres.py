@@ -272,14 +272,17 @@ async def create_databases(server_url: str, accounts: Sequence[Account], *, pati
 class Throwaway:
     """A server for tests, in a folder of its own, gone with the process that started it."""
 
-    def __init__(self, folder: Path, cache: Path, port: int, password: str) -> None:
+    def __init__(
+        self, folder: Path, cache: Path, port: int, password: str, *, durable: bool = False
+    ) -> None:
+        """`durable`: commits wait for the disk, as benchmarks must; tests need not."""
         self.url = url(port, SUPERUSER, password, "postgres")
         user = server_user()
         bin_dir = binaries(cache)
-        initialise(bin_dir, folder / "postgres" / "data", password, durable=False)
+        initialise(bin_dir, folder / "postgres" / "data", password, durable=durable)
         self._log = (folder / "postgres.log").open("wb")
         self._process = subprocess.Popen(
-            start_command(bin_dir, folder / "postgres" / "data", port, FORGETFUL),
+            start_command(bin_dir, folder / "postgres" / "data", port, {} if durable else FORGETFUL),
             user=user,
             cwd="/",
             env=environment(),
