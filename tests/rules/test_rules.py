@@ -9,6 +9,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from lyceum_local import web
+
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 
@@ -46,6 +48,10 @@ def test_stubs_are_those_of_the_contracts() -> None:
 
 def test_types_are_complete() -> None:
     run("pyright", "--project", str(ROOT / "pyproject.toml"))
+
+
+def test_the_web_app_is_typed_and_formatted(tmp_path: Path) -> None:
+    web.check(tmp_path / "check.log")
 
 
 def test_what_is_installed_is_what_the_packages_ask_for() -> None:

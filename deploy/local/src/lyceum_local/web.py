@@ -1,12 +1,15 @@
 """Builds the web app with the Node of the nodejs wheel, when its sources have changed."""
 
+import fcntl
 import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
-from lyceum_local.paths import repository
+from lyceum_local.paths import cache_folder, repository
 
 STAMP = ".sources"
 NOT_SOURCES = {"node_modules", "dist", "screenshots"}
@@ -40,15 +43,38 @@ def is_current(web: Path | None = None) -> bool:
 def build(log: Path) -> None:
     """`npm ci` when the lock changed, then `npm run build`."""
     web = repository() / "web"
-    was = sources(web)
+    with _alone(), log.open("w") as out:
+        if is_current(web):
+            return  # by whoever built it while we waited
+        was = sources(web)
+        _install(web, log, out.fileno())
+        _npm(web, log, out.fileno(), "run", "build")
+        (web / "dist" / STAMP).write_text(was)
+
+
+def check(log: Path) -> None:
+    """`npm run check`: types, lint and format."""
+    web = repository() / "web"
+    with _alone(), log.open("w") as out:
+        _install(web, log, out.fileno())
+        _npm(web, log, out.fileno(), "run", "check")
+
+
+@contextmanager
+def _alone() -> Generator[None]:
+    """Two at once would write over each other's files: the second waits."""
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with (cache_folder() / "web.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _install(web: Path, log: Path, out: int) -> None:
     lock = hashlib.sha256((web / "package-lock.json").read_bytes()).hexdigest()
     installed = web / "node_modules" / ".lyceum-lock"
-    with log.open("w") as out:
-        if not installed.exists() or installed.read_text() != lock:
-            _npm(web, log, out.fileno(), "ci", "--no-audit", "--no-fund")
-            installed.write_text(lock)
-        _npm(web, log, out.fileno(), "run", "build")
-    (web / "dist" / STAMP).write_text(was)
+    if not installed.exists() or installed.read_text() != lock:
+        _npm(web, log, out, "ci", "--no-audit", "--no-fund")
+        installed.write_text(lock)
 
 
 def _npm(web: Path, log: Path, out: int, *arguments: str) -> None:
