@@ -1,0 +1,180 @@
+"""For tests of the whole: an organisation with our own courses, and the HR system that hires its people."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import runpy
+import secrets
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+import httpx
+
+from lyceum_local.paths import repository
+from lyceum_local.testing import Platform, Tenant
+
+CONTENT = repository() / "content"
+
+T = TypeVar("T")
+
+
+@dataclass
+class School:
+    """`api` is the organisation's API client: HR, author and administrator. Courses and paths are by slug."""
+
+    platform: Platform
+    tenant: Tenant
+    api: httpx.AsyncClient
+    webhook: Mapping[str, str]
+    courses: dict[str, str] = field(default_factory=dict[str, str])
+    paths: dict[str, str] = field(default_factory=dict[str, str])
+
+    async def ask(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
+        answer = await self.api.request(method, f"/api/{path}", json=body, **options)
+        assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content else None
+
+    async def hr(self, kind: str, **person: Any) -> httpx.Response:
+        """HR's system delivers a webhook, signed as Standard Webhooks has it."""
+        said = {"type": f"person.{kind}", "timestamp": datetime.now(UTC).isoformat(), "data": person}
+        body, message, at = json.dumps(said), f"msg_{secrets.token_hex(8)}", str(int(time.time()))
+        key = base64.b64decode(self.webhook["secret"].removeprefix("whsec_"))
+        signature = hmac.new(key, f"{message}.{at}.{body}".encode(), hashlib.sha256).digest()
+        headers = {
+            "content-type": "application/json",
+            "webhook-id": message,
+            "webhook-timestamp": at,
+            "webhook-signature": f"v1,{base64.b64encode(signature).decode()}",
+        }
+        async with self.platform.http() as anyone:
+            answer = await anyone.post(self.webhook["url"], content=body, headers=headers)
+        return answer.raise_for_status()
+
+    async def hire(self, name: str, department: str, **more: Any) -> str:
+        """A webhook for somebody who starts today; their person id."""
+        today = str(datetime.now(ZoneInfo("Europe/Berlin")).date())
+        person = {
+            "external_id": name.partition(" ")[0].lower(),
+            "display_name": name,
+            "email": f"{secrets.token_hex(4)}@example.test",
+            "department": department,
+            "location": "Berlin",
+            "hire_date": today,
+            "effective_date": today,
+            "employment_type": "employee",
+        }
+        await self.hr("created", **(person | more))
+        found = await self.ask("GET", "identity/people", params={"search": name})
+        return next(p["person_id"] for p in found["items"] if p["display_name"] == name)
+
+    async def publish(self) -> None:
+        """Everything in content/, as an author does it: packages, quizzes, courses, paths."""
+        packages, quizzes = await self._packages(), await self._quizzes()
+        for course in read_json("courses.json")["courses"]:
+            modules = [_module(m, packages, quizzes) for m in course["modules"]]
+            made = await self.ask("POST", "catalog/courses", course | {"modules": modules})
+            await self.ask("POST", f"catalog/courses/{made['course_id']}/publish")
+            self.courses[course["slug"]] = made["course_id"]
+        for path in read_json("paths.json")["paths"]:
+            items = [
+                {
+                    "course_id": self.courses[item["course"]],
+                    "prerequisite_course_ids": [self.courses[c] for c in item["prerequisites"]],
+                }
+                for item in path["items"]
+            ]
+            made = await self.ask("POST", "catalog/paths", path | {"items": items})
+            self.paths[path["slug"]] = made["path_id"]
+
+    async def upload(self, archive: bytes) -> str:
+        """A package's id."""
+        headers = {"content-type": "application/zip"}
+        answer = await self.ask("POST", "catalog/packages", content=archive, headers=headers)
+        return answer["package_id"]
+
+    async def rule(
+        self,
+        name: str,
+        condition: Mapping[str, Any],
+        *,
+        courses: Sequence[str] = (),
+        paths: Sequence[str] = (),
+        due_in_days: int | None = 30,
+    ) -> str:
+        """An active rule. Enrollment hears of courses by events: a moment after they are published."""
+        draft = {
+            "name": name,
+            "condition": dict(condition),
+            "course_ids": [self.courses[c] for c in courses],
+            "path_ids": [self.paths[p] for p in paths],
+            "due_in_days": due_in_days,
+        }
+        drafted = await until(
+            lambda: self.api.post("/api/enrollment/rules", json=draft),
+            lambda a: "unknown-target" not in a.text,
+        )
+        rule_id: str = drafted.raise_for_status().json()["rule_id"]
+        await self.ask("POST", f"enrollment/rules/{rule_id}/activate")
+        return rule_id
+
+    async def enrollments(self, **filters: str) -> list[dict[str, Any]]:
+        answer = await self.ask("GET", "enrollment/enrollments", params={"limit": 200, **filters})
+        return answer["items"]
+
+    async def _packages(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        with tempfile.TemporaryDirectory() as folder:
+            for file in runpy.run_path(str(CONTENT / "pack.py"))["pack_all"](Path(folder)):
+                if file.stem.endswith("-scorm12"):
+                    found[file.stem.removesuffix("-scorm12")] = await self.upload(file.read_bytes())
+        return found
+
+    async def _quizzes(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for file in sorted((CONTENT / "quizzes").glob("*.json")):
+            quiz = read_json(f"quizzes/{file.name}")
+            found[file.stem] = (await self.ask("POST", "assessment/quizzes", quiz))["quiz_id"]
+        return found
+
+
+@asynccontextmanager
+async def open_school(platform: Platform) -> AsyncGenerator[School]:
+    """A fresh organisation, nothing published and nobody hired yet."""
+    tenant = await asyncio.to_thread(platform.tenant)
+    async with platform.api(tenant) as api:
+        hook = {"form": "standard", "name": "HR"}
+        answer = (await api.post("/api/identity/webhooks", json=hook)).raise_for_status()
+        yield School(platform, tenant, api, answer.json())
+
+
+async def until(ask: Callable[[], Awaitable[T]], holds: Callable[[T], bool], *, seconds: float = 20) -> T:
+    """Ask again until it holds: what one service says travels to the others as events."""
+    end = time.monotonic() + seconds
+    while not holds(answer := await ask()):
+        assert time.monotonic() < end, f"does not hold after {seconds} s: {answer!r}"
+        await asyncio.sleep(0.05)
+    return answer
+
+
+def read_json(name: str) -> Any:
+    return json.loads((CONTENT / name).read_text(encoding="utf-8"))
+
+
+def _module(module: Mapping[str, Any], packages: Mapping[str, str], quizzes: Mapping[str, str]) -> Any:
+    made = {k: v for k, v in module.items() if k not in ("package", "quiz", "reading")}
+    if "package" in module:
+        made["package_id"] = packages[module["package"]]
+    if "quiz" in module:
+        made["quiz_id"] = quizzes[module["quiz"]]
+    if "reading" in module:
+        made["text"] = (CONTENT / "readings" / f"{module['reading']}.md").read_text(encoding="utf-8")
+    return made
