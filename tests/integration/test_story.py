@@ -272,11 +272,7 @@ async def anybody_can_verify_it(story: Story) -> None:
 async def a_name_of_another_script_is_certified_and_revoked(story: Story) -> None:
     school = story.school
     story.people["山田"] = taro = await school.hire("山田 太郎", "Finance")
-    wanted = {"person_id": taro, "course_id": school.courses["engineering-onboarding-assessment"]}
-    enrolled = await until(
-        lambda: school.api.post("/api/enrollment/enrollments", json=wanted), lambda a: a.status_code != 404
-    )
-    mine = enrolled.raise_for_status().json()
+    mine = await school.enrol(taro, "engineering-onboarding-assessment")
     async with school.platform.as_person(taro) as api:
         module = {"enrollment_id": mine["enrollment_id"], "module_id": mine["modules"][0]["module_id"]}
         attempt = (await api.post("/api/assessment/attempts", json=module)).raise_for_status().json()

@@ -126,6 +126,15 @@ class School:
         await self.ask("POST", f"enrollment/rules/{rule_id}/activate")
         return rule_id
 
+    async def enrol(self, person_id: str, course: str) -> dict[str, Any]:
+        """The enrolment with its modules, once enrollment has heard of both."""
+        wanted = {"person_id": person_id, "course_id": self.courses[course]}
+        answer = await until(
+            lambda: self.api.post("/api/enrollment/enrollments", json=wanted),
+            lambda a: a.status_code not in (404, 422),
+        )
+        return answer.raise_for_status().json()
+
     async def enrollments(self, **filters: str) -> list[dict[str, Any]]:
         answer = await self.ask("GET", "enrollment/enrollments", params={"limit": 200, **filters})
         return answer["items"]
