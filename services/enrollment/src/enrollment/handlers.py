@@ -346,9 +346,13 @@ async def enrol(
     kind: Kind,
     reason: str,
     due_date: date | None,
+    carried_over: bool = False,
     books: Books,
 ) -> Enrolled:
-    """Enrol somebody by hand, or oneself. An enrolment that exists gets one more reason, or stays as it is."""
+    """Enrol somebody by hand, or oneself. An enrolment that exists gets one more reason, or stays as it is.
+
+    What is carried over from another system may be late already; else a date that has passed is a mistake.
+    """
     await book.lock_shared(tx.conn, tx.tenant)
     found = (await book.lock_people(tx.conn, tx.tenant, [person_id])).get(person_id)
     if found is None:
@@ -358,7 +362,7 @@ async def enrol(
     catalog = (await books.read(tx.conn, tx.tenant)).catalog
     where = dates.zone(found.facts["time_zone"], catalog.time_zone)
     today = dates.today(tx.now, where)
-    if due_date and due_date < today:
+    if due_date and due_date < today and not carried_over:
         raise DueDatePassed(f"{due_date.isoformat()} is over")
     due = dates.due_on(due_date, where) if due_date else None
     ground = Ground(kind, tx.actor, today, reason=reason, due=due)
