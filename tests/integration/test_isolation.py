@@ -144,8 +144,7 @@ def cookies_sent(context: BrowserContext, host: str) -> list[str]:
 
 async def findings_in_the_package(page: Page) -> tuple[dict[str, str], str]:
     """What the package's script found, and the attempt's token, which it may read: it is on its own origin."""
-    package = await page.wait_for_function("() => document.querySelector('iframe')", timeout=10_000)
-    wrapper = await (package.as_element() or pytest.fail("no frame")).content_frame()
+    wrapper = await (await page.wait_for_selector("iframe")).content_frame()
     assert wrapper
     inner = await (await wrapper.wait_for_selector("iframe:not([hidden])")).content_frame()
     assert inner

@@ -29,6 +29,10 @@ export const queryClient = new QueryClient({
 
 export const meQuery = queryOptions({ queryKey: ["me"], queryFn: identity.me, staleTime: 300_000 });
 export const todayQuery = queryOptions({ queryKey: ["learning", "today"], queryFn: enrollment.today });
+export const pathsOfMineQuery = queryOptions({
+  queryKey: ["learning", "paths"],
+  queryFn: enrollment.myPaths,
+});
 export const coursesQuery = (search = "") =>
   queryOptions({ queryKey: ["courses", search], queryFn: () => catalog.courses(search) });
 export const courseQuery = (idOrSlug: string, version?: number) =>
