@@ -15,12 +15,14 @@ from uuid import uuid4
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, BrowserContext, Page, Route, expect
+from playwright.async_api import Browser, Page, Route, expect
+from playwright.async_api import Error as PlaywrightError
 
 from lyceum_local.school import School, open_school, until
 from lyceum_local.testing import Platform
 
 pytestmark = pytest.mark.browser
+expect.set_options(timeout=15_000)
 
 WIDTHS = {320: 720, 1440: 900}
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
@@ -34,15 +36,17 @@ class Stage:
     """An organisation in the middle of its work, and one where nothing has happened yet."""
 
     platform: Platform
-    browser: Browser
     school: School
     people: dict[str, str] = field(default_factory=dict[str, str])
     links: dict[str, str] = field(default_factory=dict[str, str])
 
     @asynccontextmanager
-    async def as_(self, person: str) -> AsyncIterator[Page]:
-        """A page of this person's browser."""
-        context = await self.context()
+    async def page(self, browser: Browser, person: str = "") -> AsyncIterator[Page]:
+        """A page of this person's browser; of somebody who is not signed in when nobody is named."""
+        context = await browser.new_context(
+            base_url=self.platform.config.app_origin, locale="en-GB", reduced_motion="reduce"
+        )
+        context.set_default_timeout(15_000)
         if person:
             body = {"person_id": self.people[person]}
             origin = {"origin": self.platform.config.app_origin}
@@ -51,22 +55,15 @@ class Stage:
         yield await context.new_page()
         await context.close()
 
-    async def context(self, **options: Any) -> BrowserContext:
-        context = await self.browser.new_context(
-            base_url=self.platform.config.app_origin, locale="en-GB", reduced_motion="reduce", **options
-        )
-        context.set_default_timeout(15_000)
-        return context
-
 
 def department(name: str) -> dict[str, str]:
     return {"attribute": "department", "operator": "is", "value": name}
 
 
-@pytest.fixture
-async def stage(platform: Platform, browser: Browser) -> AsyncIterator[Stage]:
+@pytest.fixture(scope="module")
+async def stage(platform: Platform) -> AsyncIterator[Stage]:
     async with open_school(platform) as school, open_school(platform) as empty:
-        made = Stage(platform, browser, school)
+        made = Stage(platform, school)
         await asyncio.gather(populate(made), newcomer(made, empty))
         yield made
 
@@ -277,18 +274,18 @@ SCENES = (
 )
 
 
-async def test_every_page_in_every_width_and_scheme(stage: Stage) -> None:
+async def test_every_page_in_every_width_and_scheme(stage: Stage, browser: Browser) -> None:
     chosen = os.environ.get("LYCEUM_SCENES", "").split(",")
     faults: list[str] = []
     for scene in SCENES:
         if chosen == [""] or scene.name in chosen:
-            faults += await look(stage, scene)
+            faults += await look(stage, browser, scene)
     assert faults == []
 
 
-async def look(stage: Stage, scene: Scene) -> list[str]:
+async def look(stage: Stage, browser: Browser, scene: Scene) -> list[str]:
     faults: list[str] = []
-    async with stage.as_(scene.person) as page:
+    async with stage.page(browser, scene.person) as page:
         for pattern, answer in scene.routes:
             await page.route(pattern, answer)
         await page.set_viewport_size({"width": 1440, "height": 900})
@@ -341,3 +338,128 @@ async def axe(page: Page) -> list[str]:
         if v["impact"] in ("serious", "critical")
         for node in v["nodes"]
     ]
+
+
+async def test_a_learner_needs_no_mouse(stage: Stage, browser: Browser) -> None:
+    async with stage.page(browser) as page:
+        keys = Keyboard(page)
+        await page.goto("/")
+        await keys.to("Find a person")
+        await keys.write(stage.school.tenant.slug)
+        await keys.to("Omar Khan")
+        await keys.press("Enter")
+        await page.get_by_role("heading", name="Hello, Omar Khan").wait_for()
+
+        await keys.to("Skip to the content")
+        await keys.press("Enter")
+        await keys.to("Code of Conduct")
+        await keys.press("Enter")
+        await keys.to("Start")
+        await keys.press("Enter")
+        await keys.to("Mark as read")
+        await keys.press("Enter")
+        await keys.to("Next: Code of conduct quiz")
+        await keys.press("Enter")
+        await keys.to("Start")
+        await keys.press("Enter")
+        await page.locator("fieldset.question").first.wait_for()
+        for kind in await page.locator("fieldset.question").evaluate_all(
+            "(cards) => cards.map((c) => c.querySelector('input, textarea').type)"
+        ):
+            await keys.to_control(kind)
+            await (keys.write("no idea") if kind in ("text", "textarea") else keys.press("Space"))
+        await keys.to("Review and hand in")
+        await keys.press("Enter")
+        await keys.to("Hand in")
+        await keys.press("Enter")
+        await page.get_by_role("heading", name="Question by question").wait_for()
+
+        await page.goto("/")
+        await page.get_by_role("heading", name="Hello, Omar Khan").wait_for()
+        await keys.find("Security")
+        await keys.to("Enrol me")
+        await keys.press("Enter")
+        await keys.to("Start")
+        await keys.press("Enter")
+        await page.frame_locator("iframe").frame_locator("iframe").locator(".steps").wait_for()
+        await keys.to("Phishing")
+        await keys.press("Enter")
+        await keys.to_control("radio")
+        await keys.press("Space")
+        await keys.to("Check answer")
+        await keys.press("Enter")
+        await page.frame_locator("iframe").frame_locator("iframe").locator(".verdict.wrong").wait_for()
+        await keys.to("Back", main=True)
+        await keys.press("Enter")
+        await page.get_by_role("heading", name="Security Protocols 101", level=1).wait_for()
+
+        await keys.find("record")
+        await page.get_by_role("table").get_by_text("Code of conduct quiz").wait_for()
+
+
+FOCUSED = """() => {
+  const ringed = (node) => Boolean(node) && getComputedStyle(node).outlineStyle !== "none";
+  const e = document.activeElement;
+  if (!document.hasFocus() || !e?.matches("a, button, input, select, textarea, summary")) return null;
+  const name = e.ariaLabel || e.labels?.[0]?.innerText || e.innerText || "";
+  const box = e.getBoundingClientRect();
+  const clear = document.elementsFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+  return {
+    name: name.trim(),
+    type: e.type ?? "",
+    ring: ringed(e) || ringed(e.closest("li, label")),
+    seen: clear.some((over) => e.contains(over) || over.contains(e)),
+  };
+}"""
+
+
+@dataclass
+class Keyboard:
+    """Somebody who has only that: Tab until what is wanted has the focus, visibly."""
+
+    page: Page
+
+    async def press(self, key: str) -> None:
+        await self.page.keyboard.press(key)
+
+    async def write(self, text: str) -> None:
+        await self.page.keyboard.type(text)
+
+    async def find(self, text: str) -> None:
+        await self.press("Control+k")
+        await self.to("Page or course")
+        await self.write(text)
+        await self.press("Enter")
+
+    async def to(self, name: str, *, main: bool = False) -> None:
+        def is_it(focus: dict[str, Any], at_home: bool) -> bool:
+            lines = focus["name"].splitlines()
+            return any(line.startswith(name) for line in lines) and (at_home or not main)
+
+        await self._until(is_it, name)
+
+    async def to_control(self, kind: str) -> None:
+        await self._until(lambda focus, _: focus["type"] == kind, kind)
+
+    async def _until(self, wanted: Callable[[dict[str, Any], bool], bool], what: str) -> None:
+        passed: list[str] = []
+        end = asyncio.get_running_loop().time() + 20  # what is wanted may be on its way
+        while asyncio.get_running_loop().time() < end:
+            focus, at_home = await self._focused()
+            if focus and wanted(focus, at_home):
+                assert focus["seen"], f"{what} has the focus behind something"
+                assert focus["ring"], f"{what} does not show that it has the focus"
+                return
+            passed.append(focus["name"] if focus else "")
+            await self.press("Tab")
+        raise AssertionError(f"{what} is not reached by Tab, but {passed[-30:]}")
+
+    async def _focused(self) -> tuple[dict[str, Any] | None, bool]:
+        for frame in self.page.frames:
+            try:
+                found = await frame.evaluate(FOCUSED)
+            except PlaywrightError:
+                continue  # the frame went away meanwhile
+            if found:
+                return found, frame is self.page.main_frame
+        return None, True

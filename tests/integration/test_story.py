@@ -29,6 +29,7 @@ from lyceum_local.school import School, open_school, questions, read_json, until
 from lyceum_local.testing import Platform
 
 pytestmark = pytest.mark.browser
+expect.set_options(timeout=15_000)
 
 ENGINEERING = {"attribute": "department", "operator": "is", "value": "Engineering"}
 SALES = {"attribute": "department", "operator": "is", "value": "Sales"}
@@ -203,15 +204,15 @@ async def she_follows_the_path_to_its_quiz(story: Story) -> None:
     await open_course(page, "engineering-onboarding-assessment")
     await expect(page.get_by_text("Locked for now")).to_be_visible()
     await open_course(page, "engineering-handbook")
-    for module in ("How we work", "Shipping safely"):
-        await page.get_by_role("link", name=f"Continue: {module}").click()
+    for link in ("Start: How we work", "Continue: Shipping safely"):
+        await page.get_by_role("link", name=link).click()
         await finish(page, "engineering-handbook")
         await leave(page, "Engineering Handbook")
     await expect(page.get_by_text("Completed", exact=True)).to_be_visible()
 
     await until(lambda: story.state("secure-coding-basics"), lambda e: not e["locked"])
     await open_course(page, "secure-coding-basics")
-    await page.get_by_role("link", name="Continue: Six habits of secure code").click()
+    await page.get_by_role("link", name="Start: Six habits of secure code").click()
     await page.get_by_role("button", name="Mark as read").click()
     await page.get_by_role("link", name="Next: Secure coding quiz").click()
     await take_quiz(page, "secure-coding")
@@ -222,7 +223,7 @@ async def she_follows_the_path_to_its_quiz(story: Story) -> None:
 async def she_fails_the_quiz_and_passes_it(story: Story) -> None:
     page = story.page
     await open_course(page, "engineering-onboarding-assessment")
-    await page.get_by_role("link", name="Continue: Engineering Onboarding quiz").click()
+    await page.get_by_role("link", name="Start: Engineering Onboarding quiz").click()
     await take_quiz(page, "engineering-onboarding", right=False)
     await expect(page.get_by_text("Not passed this time")).to_be_visible()
     await expect(page.get_by_text("4 attempts left")).to_be_visible()
