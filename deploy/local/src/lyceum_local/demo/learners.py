@@ -1,7 +1,7 @@
 """PURE: how each person learns. The same person always decides alike, so that a run that was cut short goes on."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,12 +33,22 @@ _ZEAL = {"Engineering": 0.05, "Sales": -0.12, "Nursing": 0.04, "Operations": -0.
 _SKILL = {"Engineering": 0.06, "Sales": -0.08, "Nursing": 0.05, "Operations": -0.02, "Finance": 0.02}
 
 
-def temper(external_id: str, department: str) -> Temper:
+def temper(external_id: str, department: str, *, late: bool) -> Temper:
+    """`late`: did not finish in the learning system before, and is not much quicker here."""
     chance = random.Random(f"temper/{external_id}")  # noqa: S311 - a data set, not a secret
-    absent = chance.random() < 0.18  # busy, on leave, or just not there yet
-    zeal = chance.uniform(0.82, 0.99) + _ZEAL[department]
-    skill = chance.triangular(0.5, 1.0, 0.84) + _SKILL[department]
+    absent = chance.random() < (0.45 if late else 0.18)  # busy, on leave, or just not there yet
+    zeal = (chance.uniform(0.82, 0.99) + _ZEAL[department]) * (0.7 if late else 1)
+    skill = chance.triangular(0.4, 1.0, 0.78) + _SKILL[department]
     return Temper(external_id, 0 if absent else min(zeal, 1), min(skill, 1), chance.uniform(0.55, 0.95))
+
+
+def willing(listed: Sequence[Mapping[str, Any]], late: Collection[str]) -> dict[str, Temper]:
+    """Who learns at all while the demo runs, by employee number. The new ones come first."""
+    found = {"ADA": ADA, "ALAN": ALAN}
+    for person in listed:
+        key = person["external_id"]
+        found[key] = temper(key, person["department"], late=key in late)
+    return {key: who for key, who in found.items() if who.zeal}
 
 
 def _chance(who: Temper, *about: object) -> random.Random:

@@ -18,6 +18,7 @@ class Memory:
     client: dict[str, str] = field(default_factory=dict[str, str])
     webhook: dict[str, str] = field(default_factory=dict[str, str])
     bamboohr: dict[str, Any] = field(default_factory=dict[str, Any])
+    learned: bool = False  # everybody has, as far as they wanted to
     hire_ms: dict[str, float] = field(default_factory=dict[str, float])
     outcome: dict[str, Any] = field(default_factory=dict[str, Any])
 

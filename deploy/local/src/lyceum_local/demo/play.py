@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -20,9 +21,10 @@ from lyceum_local.demo import hris, learners, lessons, numbers, publishing, staf
 from lyceum_local.demo.api import Api, Refused, client_api, person_api, until
 from lyceum_local.demo.hris import Endpoint
 from lyceum_local.demo.learners import Temper
+from lyceum_local.demo.lessons import Lessons
 from lyceum_local.demo.memory import Memory, keep, recall
 from lyceum_local.demo.numbers import Outcome
-from lyceum_local.demo.playing import Learner
+from lyceum_local.demo.playing import Courses, Learner
 from lyceum_local.demo.screen import Screen
 from lyceum_local.paths import SERVICES
 
@@ -56,6 +58,7 @@ class Demo:
         self._api = self._demo_api()
         self._today = datetime.fromisoformat(self._memory.started).date()
         self._listed = staff.staff(self._today, self._memory.people)
+        self._late = staff.carried_over(self._listed, self._today)
 
     def _client(self) -> httpx.Client:
         """A browser of its own, with its own cookies, over the connections that all share."""
@@ -74,13 +77,15 @@ class Demo:
         paths = publishing.paths(self._api, self._step, courses)
         with self._screen.waiting("Rules enrol"):
             rules = publishing.rules(self._api, self._step, self._listed, courses, paths)
-            late = staff.carried_over(self._listed, self._today)
-            publishing.carry_over(self._api, self._step, late, people, courses)
+            publishing.carry_over(self._api, self._step, self._late, people, courses)
 
         self._hires()
         self._bamboohr_hires()
         people = self._people()
-        self._everybody_learns(people)
+        if not self._memory.learned:
+            self._everybody_learns(people)
+            self._ada_chooses(people["ADA"])
+            self._remember(learned=True)
         self._moves_and_leaves(people["ALAN"])
         with self._screen.waiting("Waiting until every event has arrived everywhere"):
             numbers.late_is_told(self._api)
@@ -231,32 +236,31 @@ class Demo:
     # ---- people learn
 
     def _everybody_learns(self, people: Mapping[str, str]) -> None:
-        tempers = {"ADA": learners.ADA, "ALAN": learners.ALAN}
-        tempers |= {
-            p["external_id"]: learners.temper(p["external_id"], p["department"]) for p in self._listed
-        }
         present = {p["external_id"] for p in self._api.every("/api/identity/people")}
-        at_work = {people[key]: who for key, who in tempers.items() if who.zeal and key in present}
-        reads = lessons.read(publishing.CONTENT)
+        willing = learners.willing(self._listed, {late.external_id for late in self._late})
+        at_work = {people[key]: who for key, who in willing.items() if key in present}
+        learn = partial(self._learn, lessons.read(publishing.CONTENT), {})
         with (
             self._screen.counting("People learn", len(at_work)) as one_more,
             ThreadPoolExecutor(AT_WORK, "learner") as pool,
         ):
-            futures = [pool.submit(self._learn, person_id, who, reads) for person_id, who in at_work.items()]
+            futures = [pool.submit(learn, person_id, who) for person_id, who in at_work.items()]
             try:
                 for future in as_completed(futures):
                     future.result()
                     one_more()
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
-        if not any(e["course_slug"] == learners.CHOSEN for e in self._enrollments(people["ADA"])):
-            chosen = self._api.get(f"/api/catalog/courses/{learners.CHOSEN}")["course_id"]
-            body = {"person_id": people["ADA"], "course_id": chosen}
-            person_api(self._client(), people["ADA"]).post("/api/enrollment/enrollments", body)
         self._step(f"{len(at_work)} people have learned as far as they wanted to")
 
-    def _learn(self, person_id: str, who: Temper, reads: lessons.Lessons) -> None:
-        Learner(person_api(self._client(), person_id), person_id, who, reads).learn()
+    def _ada_chooses(self, ada: str) -> None:
+        """Nobody told her to: the course waits for whoever signs in as her."""
+        course_id = self._api.get(f"/api/catalog/courses/{learners.CHOSEN}")["course_id"]
+        body = {"person_id": ada, "course_id": course_id}
+        person_api(self._client(), ada).post("/api/enrollment/enrollments", body)
+
+    def _learn(self, asked: Lessons, courses: Courses, person_id: str, who: Temper) -> None:
+        Learner(person_api(self._client(), person_id), person_id, who, asked, courses).learn()
 
     def _certificates(self, people: Mapping[str, str]) -> dict[str, str]:
         """Ada's, and one of somebody else, which the administrator revokes."""

@@ -13,16 +13,21 @@ from lyceum_local.demo.learners import Temper
 from lyceum_local.demo.lessons import Lessons, Sco
 
 DONE = ("completed", "passed")
+# A package here says where its reader is at each page. Every few pages are enough to resume close by.
+PAGES_PER_COMMIT = 4
+
+Courses = dict[tuple[str, int], list[dict[str, Any]]]  # modules by course and version
 
 
 @dataclass
 class Learner:
-    """Somebody signed in, with what they have done before."""
+    """Somebody signed in, with what they have done before. `courses` are read once for all learners."""
 
     api: Api
     person_id: str
     temper: Temper
     lessons: Lessons
+    courses: Courses
     before: dict[tuple[str, str], list[str]] = field(default_factory=dict[tuple[str, str], list[str]])
 
     def learn(self) -> None:
@@ -41,7 +46,7 @@ class Learner:
             worked |= {e["enrollment_id"] for e in todo}
             if not finished or not any(e["locked"] for e in mine):
                 return
-            until(partial(self._completed, finished), f"Completing {len(finished)} courses")
+            until(partial(self._completed, finished), f"Completing {len(finished)} courses", pause=0.5)
 
     def _enrollments(self) -> list[dict[str, Any]]:
         found = self.api.every("/api/enrollment/enrollments", person_id=self.person_id)
@@ -52,15 +57,14 @@ class Learner:
 
     def _take(self, enrollment: Mapping[str, Any]) -> bool:
         """Go through a course; whether it is finished."""
-        of = enrollment["enrollment_id"]
-        detail = self.api.get(f"/api/enrollment/enrollments/{of}")
-        for number, module in enumerate(detail["modules"], 1):
+        of, course = enrollment["enrollment_id"], enrollment["course_slug"]
+        for number, module in enumerate(self._modules(enrollment), 1):
             states = self.before.get((of, module["module_id"]), [])
-            if module["done"] or any(state in DONE for state in states):
+            if any(state in DONE for state in states):
                 continue
-            if not learners.begins(self.temper, enrollment["course_slug"], number):
+            if not learners.begins(self.temper, course, number):
                 return False
-            place = Place(of, module["module_id"], enrollment["course_slug"], number)
+            place = Place(of, module["module_id"], course, number)
             match module["kind"]:
                 case "scorm12":
                     done = self._play(place, states)
@@ -71,6 +75,14 @@ class Learner:
             if not done:
                 return False
         return True
+
+    def _modules(self, enrollment: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Those of the version that was begun."""
+        course, version = enrollment["course_id"], enrollment["course_version"]
+        if (course, version) not in self.courses:
+            found = self.api.get(f"/api/catalog/courses/{course}", version=version)
+            self.courses[course, version] = found["modules"]
+        return self.courses[course, version]
 
     # ---- packages
 
@@ -96,7 +108,8 @@ class Learner:
             sitting.open(page.id, learners.seconds(self.temper, place.course, place.number, page.id))
             for check in page.checks:
                 sitting.answer(check.name, check.right, learners.choose(self.temper, check))
-            sitting.commit()
+            if len(sitting.seen) % PAGES_PER_COMMIT == 0:
+                sitting.commit()
         if stop == len(sco.pages):
             right = {check.name: check.right for check in sco.checks}
             for name, chosen in learners.mended(sco, sitting.answers).items():
@@ -196,7 +209,6 @@ class Sitting:
         self._core["lesson_status"] = "completed" if percent is None else "passed"
         if percent is not None:
             self._core["score"] = {"raw": str(percent), "min": "0", "max": "100"}
-        self.commit()
 
     def commit(self, *, finish: bool = False) -> None:
         self._sequence += 1
