@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import httpx
@@ -30,6 +31,17 @@ def answered(answer: httpx.Response) -> Any:
     return answer.json() if answer.content else None
 
 
+def patiently(send: Callable[[], httpx.Response], *, seconds: float = 60) -> httpx.Response:
+    """A busy service says 503 and when to come again; it has done nothing then. The gateway's 503 may hide more."""
+    end = time.monotonic() + seconds
+    while True:
+        answer = send()
+        own_word = answer.headers.get("content-type") == "application/problem+json"
+        if answer.status_code != 503 or not own_word or time.monotonic() > end:
+            return answer
+        time.sleep(float(answer.headers.get("retry-after", 1)))
+
+
 class Api:
     """Calls with somebody's token, which is asked for anew when it has ended."""
 
@@ -41,7 +53,8 @@ class Api:
     def call(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
         for token_is_new in (False, True):
             headers = {"authorization": f"Bearer {self._token}", **more.get("headers", {})}
-            answer = self._send(method, path, body, {**more, "headers": headers})
+            options = {**more, "headers": headers}
+            answer = patiently(partial(self._send, method, path, body, options))
             if answer.status_code != 401 or token_is_new:
                 break
             self._token = self._sign_in()

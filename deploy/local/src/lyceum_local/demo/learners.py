@@ -25,8 +25,8 @@ class Temper:
 # Who is hired while the demo runs. Ada fails the assessment once, then passes: a test holds her to it. The course she
 # chose herself is left for whoever signs in as her; Alan is on his way to another department.
 CHOSEN = "code-of-conduct"
-ADA = Temper("Ada Lovelace", zeal=1, skill=0.72, tenacity=1, pauses=1, later=frozenset({CHOSEN}))
-ALAN = Temper("Alan Turing", zeal=1, skill=1, tenacity=1, later=frozenset({"secure-coding-basics"}))
+ADA = Temper("ADA", zeal=1, skill=0.7, tenacity=1, pauses=1, later=frozenset({CHOSEN}))
+ALAN = Temper("ALAN", zeal=1, skill=1, tenacity=1, later=frozenset({"secure-coding-basics"}))
 
 # Departments differ, as they do anywhere.
 _ZEAL = {"Engineering": 0.05, "Sales": -0.12, "Nursing": 0.04, "Operations": -0.05, "Finance": 0.0}
@@ -36,7 +36,7 @@ _SKILL = {"Engineering": 0.06, "Sales": -0.08, "Nursing": 0.05, "Operations": -0
 def temper(external_id: str, department: str, *, late: bool) -> Temper:
     """`late`: did not finish in the learning system before, and is not much quicker here."""
     chance = random.Random(f"temper/{external_id}")  # noqa: S311 - a data set, not a secret
-    absent = chance.random() < (0.45 if late else 0.18)  # busy, on leave, or just not there yet
+    absent = chance.random() < (0.5 if late else 0.26)  # busy, on leave, or just not there yet
     zeal = (chance.uniform(0.82, 0.99) + _ZEAL[department]) * (0.7 if late else 1)
     skill = chance.triangular(0.4, 1.0, 0.78) + _SKILL[department]
     return Temper(external_id, 0 if absent else min(zeal, 1), min(skill, 1), chance.uniform(0.55, 0.95))

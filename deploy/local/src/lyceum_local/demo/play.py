@@ -32,7 +32,7 @@ SLUG = "demo"
 PEOPLE = 300
 ADMIN = "Robin Admin"
 # People at work at the same time; more would only wait for each other on a small machine.
-AT_WORK = 12
+AT_WORK = 8
 # Employee numbers of those whom links and programs ask for.
 NAMED = {
     "ada": "ADA", "alan": "ALAN", "grace": staff.number(0), "katherine": "K1", "margaret": "MARGARET",

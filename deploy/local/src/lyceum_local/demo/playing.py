@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lyceum_local.demo import learners
-from lyceum_local.demo.api import Api, Refused, answered, until
+from lyceum_local.demo.api import Api, Refused, answered, patiently, until
 from lyceum_local.demo.learners import Temper
 from lyceum_local.demo.lessons import Lessons, Sco
 
@@ -35,8 +35,8 @@ class Learner:
         for record in self.api.every("/api/assessment/records"):
             self.before.setdefault((record["enrollment_id"], record["module_id"]), []).append(record["state"])
         worked: set[str] = set()
+        mine = self._enrollments()
         while True:
-            mine = self._enrollments()
             todo = [
                 e
                 for e in mine
@@ -46,14 +46,17 @@ class Learner:
             worked |= {e["enrollment_id"] for e in todo}
             if not finished or not any(e["locked"] for e in mine):
                 return
-            until(partial(self._completed, finished), f"Completing {len(finished)} courses", pause=0.5)
+            mine = until(partial(self._once_completed, finished), "Completing a course", pause=0.5)
 
     def _enrollments(self) -> list[dict[str, Any]]:
         found = self.api.every("/api/enrollment/enrollments", person_id=self.person_id)
         return sorted(found, key=lambda e: (e["due_at"] or "9999", e["course_slug"]))
 
-    def _completed(self, finished: set[str]) -> bool:
-        return all(e["state"] == "completed" for e in self._enrollments() if e["enrollment_id"] in finished)
+    def _once_completed(self, finished: set[str]) -> list[dict[str, Any]]:
+        """Nothing until enrollment has heard that these are finished: then others are open."""
+        mine = self._enrollments()
+        heard = all(e["state"] == "completed" for e in mine if e["enrollment_id"] in finished)
+        return mine if heard else []
 
     def _take(self, enrollment: Mapping[str, Any]) -> bool:
         """Go through a course; whether it is finished."""
@@ -173,7 +176,7 @@ class Sitting:
         # Browsers know that *.localhost is this machine; resolvers may not.
         self._at = f"http://127.0.0.1:{link.port}/__lms"
         self._headers = {"host": link.netloc, "authorization": f"Bearer {link.fragment}"}
-        state = answered(self._http.get(f"{self._at}/state", headers=self._headers))
+        state = self._call("GET", "state")
         self.launch_path: str = state["launch_path"]
         self._session: int = state["session"]
         self._sequence = 0
@@ -187,6 +190,10 @@ class Sitting:
         self._core["exit"] = "suspend"
         if self._core["lesson_status"] == "not attempted":
             self._core["lesson_status"] = "incomplete"
+
+    def _call(self, method: str, path: str, body: Any = None) -> Any:
+        send = partial(self._http.request, method, f"{self._at}/{path}", json=body, headers=self._headers)
+        return answered(patiently(send))
 
     def open(self, page: str, seconds: int) -> None:
         self._core["lesson_location"] = page
@@ -216,8 +223,7 @@ class Sitting:
         self._core["session_time"] = f"{minutes // 60:04}:{minutes % 60:02}:{seconds:02}.00"
         self._cmi["suspend_data"] = json.dumps({"answers": self.answers, "seen": self.seen})
         body = {"session": self._session, "sequence": self._sequence, "finish": finish, "cmi": self._cmi}
-        said = answered(self._http.post(f"{self._at}/commit", json=body, headers=self._headers))
-        self.completed = said["completed"]
+        self.completed = self._call("POST", "commit", body)["completed"]
 
     def finish(self) -> None:
         self.commit(finish=True)
