@@ -1,6 +1,6 @@
 """Assessment's API for the web app and other clients: launches, quizzes, readings, records, certificates."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from assessment.peers import Enrollments, People
 from assessment.quiz import Kind, Option, Question, Quiz
 from assessment.quizzing import Sheet
 from assessment.settings import Settings
-from lyceum_kit.errors import Forbidden, Malformed
+from lyceum_kit.errors import Forbidden
 from lyceum_kit.http import Model, Pages, allow, page
 from lyceum_kit.ledger import Ledger
 from lyceum_kit.tokens import Caller
@@ -106,7 +106,7 @@ def routes(
     async def list_quizzes(who: Author, paging: Pages) -> dict[str, Any]:
         async with ledger.read(who.tenant) as conn:
             rows = await store.newest_quizzes(
-                conn, who.tenant, after=paging.after[0] if paging.after else "", limit=paging.limit + 1
+                conn, who.tenant, after=paging.place(str) or "", limit=paging.limit + 1
             )
         shown, after = page(rows, paging, lambda row: (row.quiz_id,))
         return {
@@ -193,7 +193,7 @@ def routes(
         subject = await _whose(who, person_id, people)
         async with ledger.read(who.tenant) as conn:
             rows = await store.records(
-                conn, who.tenant, person_id=subject, after=_after(paging.after), limit=paging.limit + 1
+                conn, who.tenant, person_id=subject, after=paging.place(_moment, str), limit=paging.limit + 1
             )
         shown, after = page(rows, paging, lambda row: (row.started_at.isoformat(), row.attempt_id))
         return {"items": [_record(row) for row in shown], "next": after}
@@ -206,7 +206,7 @@ def routes(
                 conn,
                 who.tenant,
                 person_id=subject,
-                after=paging.after[0] if paging.after else "",
+                after=paging.place(str) or "",
                 limit=paging.limit + 1,
             )
         shown, after = page(rows, paging, lambda row: (row.certificate_id,))
@@ -263,14 +263,8 @@ async def _own_certificate(ledger: Ledger, who: Caller, certificate_id: str, peo
     return row
 
 
-def _after(parts: tuple[str, ...]) -> tuple[datetime, str] | None:
-    if not parts:
-        return None
-    try:
-        at, attempt_id = parts
-        return datetime.fromisoformat(at), attempt_id
-    except ValueError as e:
-        raise Malformed("`after` is not a cursor of this list") from e
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def _quiz(body: QuizBody) -> Quiz:

@@ -165,6 +165,7 @@ def routes(ledger: Ledger, books: Books) -> APIRouter:
         state: StateName | None = None,
     ) -> Page[EnrollmentOut]:
         """What the caller may see: their own; a manager's reports; everybody's."""
+        after = paging.place(UUID)
         async with ledger.read(who.tenant) as conn:
             rows = await records.shown(
                 conn,
@@ -173,7 +174,7 @@ def routes(ledger: Ledger, books: Books) -> APIRouter:
                 person_ids=[str(person_id)] if person_id else None,
                 course_id=str(course_id) if course_id else None,
                 state=state,
-                after=paging.after[0] if paging.after else None,
+                after=str(after) if after else None,
                 limit=paging.limit + 1,
             )
             some, following = page(rows, paging, lambda row: (row.state.enrollment_id,))

@@ -162,9 +162,11 @@ def routes(ledger: Ledger, books: Books, names: Names) -> APIRouter:
     @router.get("/rules")
     async def list_rules(who: Admin, paging: Pages) -> Page[RuleOut]:
         """All rules, the oldest first, each in its newest version."""
+        after = paging.place(UUID)
         async with ledger.read(who.tenant) as conn:
-            after = paging.after[0] if paging.after else None
-            rows = await book.all_rules(conn, who.tenant, after=after, limit=paging.limit + 1)
+            rows = await book.all_rules(
+                conn, who.tenant, after=str(after) if after else None, limit=paging.limit + 1
+            )
         some, following = page(rows, paging, lambda row: (row.rule.rule_id,))
         return Page(items=[out(row) for row in some], next=following)
 
