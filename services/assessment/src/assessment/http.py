@@ -18,6 +18,7 @@ from assessment.settings import Settings
 from lyceum_kit.errors import Forbidden
 from lyceum_kit.http import Model, Pages, allow, page
 from lyceum_kit.ledger import Ledger
+from lyceum_kit.lines import Line
 from lyceum_kit.tokens import Caller
 
 Anyone = Annotated[Caller, allow()]
@@ -61,7 +62,7 @@ class QuizBody(Model):
     quiz_id: str = Field(
         "", max_length=100, description="Given: a new version of that quiz. Empty: a new quiz."
     )
-    title: str = Field(max_length=200)
+    title: Line = Field(max_length=200)
     passing_score: float
     time_limit_seconds: int | None = None
     max_attempts: int | None = None

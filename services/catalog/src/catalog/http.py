@@ -16,12 +16,13 @@ from lyceum.catalog.v1.events_pb2 import Module, PackageImported, PathItem, Path
 from lyceum_kit.errors import NotFound
 from lyceum_kit.http import MIB, Model, Page, Pages, allow, body_limit, page
 from lyceum_kit.ledger import Ledger
+from lyceum_kit.lines import Line
 from lyceum_kit.tokens import Caller
 
 # The form around a file costs a little.
 FORM_BYTES = MIB
 
-Line = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Title = Annotated[Line, StringConstraints(max_length=300)]
 Text = Annotated[str, StringConstraints(max_length=200_000)]
 Slug = Annotated[str, StringConstraints(max_length=100, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 Key = Annotated[str, Path(pattern=r"^[A-Za-z0-9-]{1,100}$", description="Id or slug")]
@@ -33,7 +34,7 @@ class ModuleBody(Model):
     """One step. A scorm12 module may leave launch_path out when its package has one item."""
 
     module_id: UUID | None = None
-    title: Line
+    title: Title
     kind: Literal["scorm12", "quiz", "reading"]
     package_id: UUID | None = None
     launch_path: Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00-\x1f]*$")] = ""
@@ -42,7 +43,7 @@ class ModuleBody(Model):
 
 
 class CourseBody(Model):
-    title: Line
+    title: Title
     slug: Slug
     summary: Annotated[str, StringConstraints(max_length=2000)] = ""
     language: Annotated[
@@ -54,7 +55,7 @@ class CourseBody(Model):
 
 
 class DeprecateBody(Model):
-    reason: Line
+    reason: Title
 
 
 class PathItemBody(Model):
@@ -63,7 +64,7 @@ class PathItemBody(Model):
 
 
 class PathBody(Model):
-    title: Line
+    title: Title
     slug: Slug
     summary: Annotated[str, StringConstraints(max_length=2000)] = ""
     items: Annotated[list[PathItemBody], Field(max_length=100)]

@@ -4,7 +4,6 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter
-from pydantic import Field
 
 from identity import store
 from identity.handlers import grant_roles
@@ -16,13 +15,7 @@ from lyceum_kit.ledger import Ledger
 from lyceum_kit.tokens import Caller
 
 Anyone = Annotated[Caller, allow()]
-Admin = Annotated[Caller, allow("admin", "operator")]
-Operator = Annotated[Caller, allow("operator")]
 SEES_ALL = ("admin", "reader", "service", "operator")
-
-Slug = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
-Name = Annotated[str, Field(min_length=1, max_length=200)]
-ClientRole = Literal["reader", "hris", "author", "admin"]
 
 
 class Grant(Model):
