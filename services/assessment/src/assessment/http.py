@@ -213,14 +213,22 @@ def routes(
         shown, after = page(rows, paging, lambda row: (row.certificate_id,))
         return {"items": [_certificate(row, settings.app_origin) for row in shown], "next": after}
 
-    @router.get("/certificates/{certificate_id}.pdf")
+    @router.get(
+        "/certificates/{certificate_id}.pdf",
+        response_class=Response,
+        responses={200: {"content": {"application/pdf": {}}}},
+    )
     async def certificate_pdf(certificate_id: str, who: Anyone) -> Response:
         row = await _own_certificate(ledger, who, certificate_id, people)
         async with ledger.read(who.tenant) as conn:
             issuer = await store.tenant_name(conn, who.tenant)
         return await pdf.response(row, issuer_name=issuer, origin=settings.app_origin)
 
-    @router.get("/certificates/{certificate_id}.jwt")
+    @router.get(
+        "/certificates/{certificate_id}.jwt",
+        response_class=Response,
+        responses={200: {"content": {"application/vc+jwt": {}}}},
+    )
     async def certificate_jwt(certificate_id: str, who: Anyone) -> Response:
         row = await _own_certificate(ledger, who, certificate_id, people)
         return Response(row.credential_jwt, media_type="application/vc+jwt")

@@ -186,7 +186,11 @@ def routes(ledger: Ledger, books: Books) -> APIRouter:
         """One enrolment with its modules, and why it exists."""
         return detail(await one(who, str(enrollment_id)))
 
-    @router.post("/enrollments", status_code=201)
+    @router.post(
+        "/enrollments",
+        status_code=201,
+        responses={200: {"model": EnrollmentDetail, "description": "There was one"}},
+    )
     async def post_enrollment(who: Anyone, body: NewEnrollment, response: Response) -> EnrollmentDetail:
         """Enrol oneself; a manager enrols direct reports, an administrator anybody."""
         person_id = str(body.person_id)

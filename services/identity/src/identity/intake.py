@@ -26,6 +26,8 @@ from lyceum_kit.ledger import Ledger
 from lyceum_kit.tokens import Caller
 
 SNAPSHOT_LIMIT = 20 * MIB
+# Read from raw bytes, strictly, by hris: FastAPI knows no body here. The README shows its fields.
+_JSON = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
 Hris = Annotated[Caller, allow("hris", "admin", "operator")]
 Admin = Annotated[Caller, allow("admin", "operator")]
 
@@ -33,7 +35,12 @@ Admin = Annotated[Caller, allow("admin", "operator")]
 def webhook_routes(ledger: Ledger, tenancy: Tenancy, vault: Vault) -> APIRouter:
     router = APIRouter()
 
-    @router.post("/webhooks/{tenant_slug}/{endpoint_id}", dependencies=[public])
+    @router.post(
+        "/webhooks/{tenant_slug}/{endpoint_id}",
+        dependencies=[public],
+        responses={202: {"description": "Durable, and held or waiting for its day"}, 401: {}},
+        openapi_extra=_JSON,
+    )
     async def receive(tenant_slug: str, endpoint_id: UUID, request: Request) -> JSONResponse:
         """A signed message of an HR system. 2xx once it is durable, also when it was delivered before."""
         body = await request.body()
@@ -98,7 +105,7 @@ def snapshot_routes(ledger: Ledger, tenancy: Tenancy, breaker: Breaker) -> APIRo
         ]
         return {"items": items, "next": None}
 
-    @router.put("/hris/snapshot", dependencies=[body_limit(SNAPSHOT_LIMIT)])
+    @router.put("/hris/snapshot", dependencies=[body_limit(SNAPSHOT_LIMIT)], openapi_extra=_JSON)
     async def put_snapshot(who: Hris, request: Request, tenant_slug: str = "") -> dict[str, Any]:
         """A full listing of people; only differences become events. Send it again after an error."""
         tenant = await tenancy.of(who, tenant_slug)
