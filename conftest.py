@@ -5,7 +5,8 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,20 +52,19 @@ def postgres_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 async def migrated(postgres_url: str) -> AsyncIterator[Callable[[str], Awaitable[postgres.Account]]]:
-    """A service's database in which nothing ever happens, to copy: a copy takes a tenth of the migrations' time."""
+    """`await migrated("enrollment")`: a service's database after its migrations, to be copied for each test."""
     made: dict[str, postgres.Account] = {}
 
-    async def make(service: str) -> postgres.Account:
+    async def template(service: str) -> postgres.Account:
         if service not in made:
-            account = made[service] = await _create(postgres_url, service)
-            await upgrade_async(
-                service, _database(postgres_url, account, account.name).owner_url, account.name
-            )
+            account = await _create(postgres_url, service)
+            owner = _url(postgres_url, f"{account.name}_owner", account.owner_password, account.name)
+            await upgrade_async(service, owner, account.name)
+            made[service] = account
         return made[service]
 
-    yield make
-    for account in made.values():
-        await _drop(postgres_url, account.name, account)
+    yield template
+    await _drop(postgres_url, [a.name for a in made.values()], [a.name for a in made.values()])
 
 
 @pytest.fixture
@@ -72,27 +72,29 @@ async def database(
     postgres_url: str, migrated: Callable[[str], Awaitable[postgres.Account]]
 ) -> AsyncIterator[Callable[[str], Awaitable[Database]]]:
     """`await database("enrollment")`: a fresh database, migrated when the name is a service's."""
-    made: list[tuple[str, postgres.Account | None]] = []
+    names: list[str] = []
+    roles: list[str] = []
 
     async def make(service: str) -> Database:
         if service in SERVICES:
-            account, name = await migrated(service), f"{service}_{secrets.token_hex(4)}"
-            admin = await asyncpg.connect(postgres_url)
-            await admin.execute(
-                f'CREATE DATABASE "{name}" TEMPLATE "{account.name}" OWNER "{account.name}_owner"'
-            )
-            await postgres.grant_connect(admin, name, account.name)
-            await admin.close()
-            made.append((name, None))
+            account = await migrated(service)
+            name = f"{service}_{secrets.token_hex(4)}"
+            async with _admin(postgres_url) as admin:
+                await admin.execute(
+                    f'CREATE DATABASE "{name}" TEMPLATE "{account.name}" OWNER "{account.name}_owner"'
+                )
+                await postgres.grant_connect(admin, name, account.name)
         else:
             account = await _create(postgres_url, service)
             name = account.name
-            made.append((name, account))
-        return _database(postgres_url, account, name)
+            roles.append(name)
+        names.append(name)
+        app = _url(postgres_url, account.name, account.password, name)
+        owner = _url(postgres_url, f"{account.name}_owner", account.owner_password, name)
+        return Database(app, owner, account.name)
 
     yield make
-    for name, account in made:
-        await _drop(postgres_url, name, account)
+    await _drop(postgres_url, names, roles)
 
 
 async def _create(server: str, service: str) -> postgres.Account:
@@ -102,13 +104,22 @@ async def _create(server: str, service: str) -> postgres.Account:
     return account
 
 
-async def _drop(server: str, name: str, account: postgres.Account | None) -> None:
+async def _drop(server: str, names: Sequence[str], roles: Sequence[str]) -> None:
+    async with _admin(server) as admin:
+        for name in names:
+            await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        for role in roles:
+            for suffix in ("", "_owner", "_relay"):
+                await admin.execute(f'DROP ROLE "{role}{suffix}"')
+
+
+@asynccontextmanager
+async def _admin(server: str) -> AsyncGenerator[asyncpg.Connection]:
     admin = await asyncpg.connect(server)
-    await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-    if account:
-        for role in (account.name, f"{account.name}_owner", f"{account.name}_relay"):
-            await admin.execute(f'DROP ROLE "{role}"')
-    await admin.close()
+    try:
+        yield admin
+    finally:
+        await admin.close()
 
 
 @pytest.fixture(scope="session")
@@ -132,12 +143,6 @@ async def browser() -> AsyncIterator[Browser]:
         browser = await playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield browser
         await browser.close()
-
-
-def _database(server: str, account: postgres.Account, name: str) -> Database:
-    app = _url(server, account.name, account.password, name)
-    owner = _url(server, f"{account.name}_owner", account.owner_password, name)
-    return Database(app, owner, account.name)
 
 
 def _url(server: str, user: str, password: str, name: str) -> str:
