@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 
 from identity import hris, store, webhook_store
 from identity.administration import Breaker, apply_held, discard_held, endpoint_place, take_snapshot
-from identity.errors import EncodedBody
+from identity.errors import BadSignature, EncodedBody
 from identity.handlers import take_notice, take_webhook
 from identity.signatures import verify_bamboohr, verify_standard
 from identity.tenancy import Tenancy
@@ -48,12 +48,15 @@ def webhook_routes(ledger: Ledger, tenancy: Tenancy, vault: Vault) -> APIRouter:
         body = await request.body()
         if request.headers.get("content-encoding", "identity") != "identity":
             raise EncodedBody
-        tenant = await tenancy.by_slug(tenant_slug)
+        try:
+            tenant = await tenancy.by_slug(tenant_slug)
+        except NotFound:
+            raise BadSignature from None
         now = ledger.clock()
         async with ledger.read(tenant.tenant_id) as conn:
             endpoint = await webhook_store.endpoint(conn, tenant.tenant_id, endpoint_id, now)
         if endpoint is None:
-            raise NotFound
+            raise BadSignature
         return await _take(tenant.tenant_id, endpoint, request, body, tenant.default_time_zone)
 
     async def _take(

@@ -158,7 +158,7 @@ def webhook_routes(ledger: Ledger, tenancy: Tenancy, vault: Vault, settings: Set
         config["time_zone"] = new.config.time_zone or tenant.default_time_zone
         hris.check_time_zone(config["time_zone"])
         if new.form == "bamboohr":
-            _check_base_url(new.config.base_url, local=settings.edition == "local")
+            check_base_url(new.config.base_url, local=settings.edition == "local")
         source = new.config.source or ("bamboohr" if new.form == "bamboohr" else "hris")
         endpoint_id, secret = await ledger.run(
             tenant.tenant_id,
@@ -192,7 +192,7 @@ def webhook_routes(ledger: Ledger, tenancy: Tenancy, vault: Vault, settings: Set
     return router
 
 
-def _check_base_url(url: str, *, local: bool) -> None:
+def check_base_url(url: str, *, local: bool) -> None:
     """BambooHR's own host. Any other would let an administrator of one tenant make us ask the network around us."""
     try:
         parts = urlsplit(url)
