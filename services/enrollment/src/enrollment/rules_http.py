@@ -18,6 +18,7 @@ from enrollment.store.book import Books, RuleRow
 from lyceum_kit.errors import NotFound
 from lyceum_kit.http import Model, Page, Pages, allow, page
 from lyceum_kit.ledger import Ledger
+from lyceum_kit.lines import Line
 from lyceum_kit.tokens import Caller
 
 NAMED = 200  # people a preview names; the counts are of all
@@ -26,7 +27,7 @@ Admin = Annotated[Caller, allow("admin")]
 
 
 class RuleIn(Model):
-    name: str = Field(min_length=1, max_length=200)
+    name: Line = Field(max_length=200)
     condition: Any = Field(description="A condition tree; see services/enrollment/README.md")
     course_ids: list[UUID] = Field(default=[], max_length=100)
     path_ids: list[UUID] = Field(default=[], max_length=100)
@@ -35,7 +36,7 @@ class RuleIn(Model):
 
 
 class PreviewIn(RuleIn):
-    name: str = Field("", max_length=200)
+    name: Line | Literal[""] = Field("", max_length=200)
 
 
 class Attribute(BaseModel):
@@ -168,9 +169,11 @@ def routes(ledger: Ledger, books: Books, names: Names) -> APIRouter:
     @router.get("/rules")
     async def list_rules(who: Admin, paging: Pages) -> Page[RuleOut]:
         """All rules, the oldest first, each in its newest version."""
+        after = paging.place(UUID)
         async with ledger.read(who.tenant) as conn:
-            after = paging.after[0] if paging.after else None
-            rows = await book.all_rules(conn, who.tenant, after=after, limit=paging.limit + 1)
+            rows = await book.all_rules(
+                conn, who.tenant, after=str(after) if after else None, limit=paging.limit + 1
+            )
         some, following = page(rows, paging, lambda row: (row.rule.rule_id,))
         return Page(items=[out(row) for row in some], next=following)
 

@@ -125,10 +125,7 @@ def routes(ledger: Ledger, tenancy: Tenancy) -> APIRouter:
         )
 
     async def _people(tenant: UUID, paging: Pages, **filters: Any) -> dict[str, Any]:
-        try:
-            after = UUID(paging.after[0]) if paging.after else None
-        except ValueError as e:
-            raise Invalid("`after` is not a cursor of this list") from e
+        after = paging.place(UUID)
         async with ledger.read(tenant) as conn:
             rows = await store.list_people(conn, tenant, after=after, limit=paging.limit + 1, **filters)
         items, following = page(rows, paging, lambda row: (row.person_id,))
