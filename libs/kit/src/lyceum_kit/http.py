@@ -505,11 +505,12 @@ def make_app(
     )
     app.state.verifier = verifier
     app.state.draining = False
+    app.state.checks = dict(checks or {})
     app.add_exception_handler(LyceumError, _on_lyceum_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_middleware(_Edge, service=service, limits=lambda: app.limits, draining=lambda: app.state.draining)
-    app.include_router(_probes(app, checks or {}), prefix=prefix)
+    app.include_router(_probes(app), prefix=prefix)
     app.include_router(router, prefix=prefix)
     return app
 
@@ -519,7 +520,7 @@ def drain(app: FastAPI) -> None:
     app.state.draining = True
 
 
-def _probes(app: FastAPI, checks: Mapping[str, Check]) -> APIRouter:
+def _probes(app: FastAPI) -> APIRouter:
     router = APIRouter(dependencies=[public], include_in_schema=False)
 
     @router.get("/livez")
@@ -530,6 +531,7 @@ def _probes(app: FastAPI, checks: Mapping[str, Check]) -> APIRouter:
     async def readyz() -> Response:
         if app.state.draining:
             return problem(503, "stopping", "Stopping", "This process is about to end", {"retry_after": 1})
+        checks: Mapping[str, Check] = app.state.checks
         results = await asyncio.gather(*(_checked(check) for check in checks.values()))
         parts = dict(zip(checks, results, strict=True))
         red = {name: why for name, why in parts.items() if why}

@@ -5,6 +5,7 @@ The local edition runs several services in one process through the same `Running
 
 import asyncio
 import signal
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 import structlog
 import typer
 from fastapi import FastAPI
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 
 from lyceum_kit import db, logs, system, telemetry
 from lyceum_kit.consumer import Consumes, HandlerSink
@@ -32,6 +33,13 @@ from lyceum_kit.topics import feeds
 from lyceum_kit.wire import Subscription, kafka_options
 
 log = structlog.get_logger()
+
+UNSENT = 10.0  # seconds that events may wait for Kafka before readiness says so
+
+_UNSENT = text(
+    "SELECT coalesce(sum(sent), 0) AS sent,"
+    " coalesce(sum(head - sent), 0) + (SELECT count(*) FROM outbox) AS waiting FROM feed_head"
+)
 
 Task = Callable[[], Awaitable[None]]
 S = TypeVar("S", bound=KitSettings)
@@ -77,6 +85,21 @@ class Workers:
             else None
         )
         self.parked = Parked(self.sink)
+        self._unsent: tuple[int, float] | None = None  # the last that was sent, and since when
+
+    async def check(self) -> None:
+        """For readiness: red while events are not sent, or not handled, for long."""
+        assert self.service.ledger
+        async with self.service.ledger.engine.connect() as conn:
+            row = (await conn.execute(_UNSENT)).one()
+        if not row.waiting:
+            self._unsent = None
+        elif self._unsent is None or self._unsent[0] != row.sent:
+            self._unsent = (row.sent, time.monotonic())
+        elif time.monotonic() - self._unsent[1] > UNSENT:
+            raise Unavailable(f"{row.waiting} events wait to be sent to Kafka")
+        if self.subscription and (why := self.subscription.trouble()):
+            raise Unavailable(why)
 
     async def run(self) -> None:
         """Until cancelled."""

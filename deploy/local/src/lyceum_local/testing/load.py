@@ -24,6 +24,7 @@ import httpx
 
 from lyceum_local.testing import Platform, Tenant
 
+IN_FLIGHT = 8  # hires without an answer: on a slow machine HR waits, rather than pile up
 PAGES = 4  # of the SCORM module; each is a commit
 MANIFEST = """<?xml version="1.0"?>
 <manifest identifier="load" version="1.0" xmlns="http://www.imsproject.org/xsd/imscp_rootv1p1p2"
@@ -80,7 +81,7 @@ class Load:
 
     @asynccontextmanager
     async def running(self, *, hires: float, learners: int) -> AsyncGenerator[None]:
-        """`hires` a second, and `learners` at once, until the end of the block. Whoever waits then, gives up."""
+        """At most `hires` a second, and `learners` at once, until the end of the block. Whoever waits then, gives up."""
         async with self.platform.api(self.tenant) as admin, self.platform.http() as http:
             tasks = [asyncio.create_task(self._hire_for_ever(http, hires))]
             tasks += [asyncio.create_task(self._learn_for_ever(admin)) for _ in range(learners)]
@@ -93,7 +94,7 @@ class Load:
                     if isinstance(outcome, Exception):
                         raise outcome
 
-    async def until(self, reached: Callable[["Load"], bool], *, seconds: float = 60) -> None:
+    async def until(self, reached: Callable[["Load"], bool], *, seconds: float = 120) -> None:
         async with asyncio.timeout(seconds):
             while not reached(self):  # noqa: ASYNC110 - any answer may change what it asks
                 await asyncio.sleep(0.02)
@@ -101,19 +102,29 @@ class Load:
     async def deliver_rest(self) -> None:
         """HR sends again what was never answered 2xx, the first of those while the platform comes up."""
         async with self.platform.http() as http:
-            await asyncio.gather(*(self._hire(http, name) for name in self.sent.keys() - self.hired))
+            await asyncio.gather(*(self.hire(http, name) for name in self.sent.keys() - self.hired))
 
     async def _hire_for_ever(self, http: httpx.AsyncClient, per_second: float) -> None:
-        began, first = time.monotonic(), len(self.sent)
+        room = asyncio.Semaphore(IN_FLIGHT)
+        due = time.monotonic()
+
+        async def hire(name: str) -> None:
+            try:
+                await self.hire(http, name)
+            finally:
+                room.release()
+
         async with asyncio.TaskGroup() as group:
             while True:
+                due = max(due + 1 / per_second, time.monotonic() - 1)
+                await asyncio.sleep(due - time.monotonic())
+                await room.acquire()
                 number = len(self.sent)
-                await asyncio.sleep(began + (number - first) / per_second - time.monotonic())
                 name = f"{'Nora' if number % 4 == 3 else 'Ada'} {number}"
                 self.sent[name] = f"msg_{uuid4().hex}"
-                group.create_task(self._hire(http, name))
+                group.create_task(hire(name))
 
-    async def _hire(self, http: httpx.AsyncClient, name: str) -> None:
+    async def hire(self, http: httpx.AsyncClient, name: str) -> None:
         """Every fourth, a Nora, goes to Sales, whom no rule enrols."""
         data = {
             "external_id": name,
