@@ -114,6 +114,7 @@ def attach(
     """Add the operator's routes to a service's app. A service without a ledger brings its own."""
     if workers is None:
         return
+    app.state.checks["feeds"] = workers.check
     router = APIRouter(prefix=f"/api/{service}/system", tags=["system"])
 
     @router.get("/feeds")
