@@ -11,7 +11,7 @@ from zipfile import ZipFile
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, Request
 
-from lyceum_local.school import School, open_school
+from lyceum_local.testing.school import School, open_school
 from lyceum_local.testing import Platform
 
 pytestmark = pytest.mark.browser

@@ -1,9 +1,6 @@
 """For tests of the whole: an organisation with our own courses, and the HR system that hires its people."""
 
 import asyncio
-import base64
-import hashlib
-import hmac
 import json
 import runpy
 import secrets
@@ -19,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 import httpx
 
+from identity.signatures import sign_standard
 from lyceum_local.paths import repository
 from lyceum_local.testing import Platform, Tenant
 
@@ -45,16 +43,11 @@ class School:
 
     async def hr(self, kind: str, **person: Any) -> httpx.Response:
         """HR's system delivers a webhook, signed as Standard Webhooks has it."""
-        said = {"type": f"person.{kind}", "timestamp": datetime.now(UTC).isoformat(), "data": person}
-        body, message, at = json.dumps(said), f"msg_{secrets.token_hex(8)}", str(int(time.time()))
-        key = base64.b64decode(self.webhook["secret"].removeprefix("whsec_"))
-        signature = hmac.new(key, f"{message}.{at}.{body}".encode(), hashlib.sha256).digest()
-        headers = {
-            "content-type": "application/json",
-            "webhook-id": message,
-            "webhook-timestamp": at,
-            "webhook-signature": f"v1,{base64.b64encode(signature).decode()}",
-        }
+        now = datetime.now(UTC)
+        said = {"type": f"person.{kind}", "timestamp": now.isoformat(), "data": person}
+        body = json.dumps(said).encode()
+        headers = sign_standard(self.webhook["secret"], f"msg_{secrets.token_hex(8)}", now, body)
+        headers["content-type"] = "application/json"
         async with self.platform.http() as anyone:
             answer = await anyone.post(self.webhook["url"], content=body, headers=headers)
         return answer.raise_for_status()
