@@ -11,8 +11,8 @@ from zipfile import ZipFile
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, Request
 
-from lyceum_local.testing.school import School, open_school
 from lyceum_local.testing import Platform
+from lyceum_local.testing.school import School, open_school
 
 pytestmark = pytest.mark.browser
 

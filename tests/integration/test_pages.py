@@ -18,8 +18,8 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, Route, expect
 from playwright.async_api import Error as PlaywrightError
 
-from lyceum_local.testing.school import School, open_school, until
 from lyceum_local.testing import Platform
+from lyceum_local.testing.school import School, open_school, until
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=15_000)

@@ -25,8 +25,8 @@ from pypdf import PdfReader
 from lyceum.analytics.v1 import analytics_service_pb2 as pb
 from lyceum.analytics.v1.analytics_service_pb2_grpc import AnalyticsServiceStub
 from lyceum_kit.tokens import jwt_header
-from lyceum_local.testing.school import School, open_school, questions, read_json, until
 from lyceum_local.testing import Platform
+from lyceum_local.testing.school import School, open_school, questions, read_json, until
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=15_000)
