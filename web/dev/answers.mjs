@@ -375,6 +375,12 @@ export function answer(method, { pathname, searchParams: q }, body, headers, por
       },
     ]);
   }
+  if (on("GET", "enrollment/rules/attributes"))
+    return list([
+      { attribute: "department", label: "department", operators: ["in", "is", "is_not", "not_in"] },
+      { attribute: "location", label: "location", operators: ["in", "is", "is_not", "not_in"] },
+      { attribute: "hire_date", label: "hire date", operators: ["after", "before", "is", "on_or_after"] },
+    ]);
   if (on("GET", "enrollment/rules"))
     return list([
       RULE,

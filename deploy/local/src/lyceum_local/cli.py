@@ -475,7 +475,7 @@ def lock(
     from lyceum_local import locks
 
     if check:
-        wrong = locks.drift()
+        wrong = locks.drift(repository())
         for line in wrong:
             errors.print(line, markup=False)
         if wrong:

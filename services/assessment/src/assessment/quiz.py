@@ -97,7 +97,6 @@ class Faults:
 def checked(quiz: Quiz) -> Quiz:
     """The same quiz. Raises BadQuiz when nobody could take it, or nobody could fail it."""
     faults = Faults()
-    faults.check(bool(quiz.title.strip()), "The quiz needs a title")
     faults.check(0 < quiz.passing_score <= 100, "passing_score must be above 0 and at most 100")
     faults.check(bool(quiz.questions), "The quiz needs a question")
     faults.check(

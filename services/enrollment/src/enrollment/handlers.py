@@ -29,6 +29,7 @@ from enrollment.enrollment import (
 )
 from enrollment.errors import CourseNotOpen, DueDatePassed, NotEmployed, UnknownEnrollment, UnknownTarget
 from enrollment.rule import Draft, Rule
+from enrollment.rules import DATES, JOB
 from enrollment.store import book, records
 from enrollment.store.book import Books
 from lyceum.assessment.v1.events_pb2 import ModuleCompleted
@@ -76,21 +77,10 @@ async def on_user_deactivated(tx: Tx, event: identity.UserDeactivated, meta: Met
 def person_of(
     event: identity.UserProvisioned | identity.UserUpdated | identity.UserReactivated,
 ) -> Person:
-    """The attributes that rules may use. A hire date that is none is a missing one."""
-    job = event.job
-    return Person(
-        str(UUID(event.person_id)),
-        {
-            "status": STATUS[event.status],
-            "department": job.department,
-            "location": job.location,
-            "job_title": job.job_title,
-            "manager_id": job.manager_id,
-            "employment_type": job.employment_type,
-            "hire_date": job.hire_date if dates.parse_date(job.hire_date) else "",
-            "time_zone": job.time_zone,
-        },
-    )
+    """The attributes that rules may use. A date that is none is a missing one."""
+    said = {name: str(getattr(event.job, name)) for name in JOB}
+    facts = {name: value for name, value in said.items() if name not in DATES or dates.parse_date(value)}
+    return Person(str(UUID(event.person_id)), {**facts, "status": STATUS[event.status]})
 
 
 async def _follow_rules(tx: Tx, books: Books, person: Person) -> None:

@@ -168,6 +168,7 @@ def routes(ledger: Ledger, books: Books) -> APIRouter:
         state: StateName | None = None,
     ) -> Page[EnrollmentOut]:
         """What the caller may see: their own; a manager's reports; everybody's."""
+        after = paging.place(UUID)
         async with ledger.read(who.tenant) as conn:
             rows = await records.shown(
                 conn,
@@ -176,7 +177,7 @@ def routes(ledger: Ledger, books: Books) -> APIRouter:
                 person_ids=[str(person_id)] if person_id else None,
                 course_id=str(course_id) if course_id else None,
                 state=state,
-                after=paging.after[0] if paging.after else None,
+                after=str(after) if after else None,
                 limit=paging.limit + 1,
             )
             some, following = page(rows, paging, lambda row: (row.state.enrollment_id,))
@@ -188,7 +189,11 @@ def routes(ledger: Ledger, books: Books) -> APIRouter:
         """One enrolment with its modules, and why it exists."""
         return detail(await one(who, str(enrollment_id)))
 
-    @router.post("/enrollments", status_code=201)
+    @router.post(
+        "/enrollments",
+        status_code=201,
+        responses={200: {"model": EnrollmentDetail, "description": "There was one"}},
+    )
     async def post_enrollment(who: Anyone, body: NewEnrollment, response: Response) -> EnrollmentDetail:
         """Enrol oneself; a manager enrols direct reports, an administrator anybody."""
         person_id = str(body.person_id)

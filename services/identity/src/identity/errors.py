@@ -43,7 +43,15 @@ class EncodedBody(Malformed):
 
 
 class BadSignature(Unauthenticated):
+    """One answer for a wrong signature, a missing one and an address that is none: strangers learn nothing."""
+
     code, title = "bad-signature", "No valid signature"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The address is unknown, or the message is not signed with its secret: webhook-id, webhook-timestamp"
+            " and webhook-signature, or X-BambooHR-Timestamp and X-BambooHR-Signature"
+        )
 
 
 class BadCredentials(Unauthenticated):

@@ -11,7 +11,7 @@ from identity.handlers import grant_roles, map_unit
 from identity.org_unit import Map
 from identity.store import PersonRow
 from identity.tenancy import Tenancy
-from lyceum_kit.errors import Forbidden, Invalid, NotFound
+from lyceum_kit.errors import Forbidden, NotFound
 from lyceum_kit.http import Model, Page, Pages, allow, page
 from lyceum_kit.ledger import Ledger
 from lyceum_kit.tokens import Caller
@@ -125,10 +125,7 @@ def routes(ledger: Ledger, tenancy: Tenancy) -> APIRouter:
         )
 
     async def _people(tenant: UUID, paging: Pages, **filters: Any) -> dict[str, Any]:
-        try:
-            after = UUID(paging.after[0]) if paging.after else None
-        except ValueError as e:
-            raise Invalid("`after` is not a cursor of this list") from e
+        after = paging.place(UUID)
         async with ledger.read(tenant) as conn:
             rows = await store.list_people(conn, tenant, after=after, limit=paging.limit + 1, **filters)
         items, following = page(rows, paging, lambda row: (row.person_id,))
