@@ -56,6 +56,9 @@ ON CONFLICT (one) DO UPDATE SET incarnation = excluded.incarnation, at = exclude
 """
 _HEADS = "SELECT partition, head, sent FROM feed_head WHERE feed = $1 ORDER BY partition"
 _GENERATIONS = "SELECT partition, generation, start FROM feed_generation WHERE feed = $1 ORDER BY generation"
+_TOLD_GENERATIONS = """
+SELECT generation, max(why) AS why FROM feed_generation WHERE feed = $1 GROUP BY generation ORDER BY generation
+"""
 _IDS = """
 SELECT p.partition, p.position, p.id::text AS id
 FROM feed_position p JOIN unnest($2::smallint[], $3::bigint[]) AS asked(partition, position) USING (partition, position)
@@ -131,7 +134,7 @@ def next_generation(now_ms: int, known: int) -> int:
 async def settle(connection: asyncpg.Connection, feeds: Sequence[Feed], kafka: dict[str, Any]) -> None:
     """Compare, and raise the generation where the ledger was restored. Raises Forked. The caller numbers for these feeds
     and nobody else does meanwhile."""
-    was, now = await connection.fetchval(_SEEN) or "", await incarnation(connection)
+    was, now = await seen_and_now(connection)
     why = moved(was, now)
     verdicts = await examine(connection, feeds, kafka)
     for feed, verdict in verdicts.items():
@@ -169,6 +172,11 @@ async def raise_generation(
         await connection.execute(_SEE, seen)
     log.warning("feed generation raised", feeds=names, generation=generation, why=why)
     return generation
+
+
+async def seen_and_now(connection: asyncpg.Connection) -> tuple[str, str]:
+    """The incarnation last seen, empty before the first time, and the present one."""
+    return await connection.fetchval(_SEEN) or "", await incarnation(connection)
 
 
 async def incarnation(connection: asyncpg.Connection) -> str:
@@ -223,6 +231,11 @@ async def heads_of(connection: asyncpg.Connection, feed: str) -> list[Head]:
         )
         for row in await connection.fetch(_HEADS, feed)
     ]
+
+
+async def generations_of(connection: asyncpg.Connection, feed: str) -> list[tuple[int, str]]:
+    """With why each was raised, oldest first."""
+    return [(row["generation"], row["why"]) for row in await connection.fetch(_TOLD_GENERATIONS, feed)]
 
 
 async def _judged(connection: asyncpg.Connection, feed: Feed, records: Sequence[Record]) -> Verdict:
