@@ -215,8 +215,10 @@ class Intake:
         if why:
             await self._alarm(partition, self._red(why))
             return False
-        if state.red or state.stood is None:  # perhaps a process before this one left an alarm
-            state.alarm = "" if state.red else state.alarm
+        if state.red:  # reconciled: what it goes back to is long read and committed on Kafka
+            state.alarm, state.seen_next, state.quiet_rounds = "", place.next, 1
+            await self.sink.raise_alarm(partition, "")
+        elif state.stood is None:  # perhaps a process before this one left an alarm
             await self.sink.raise_alarm(partition, "")
         state.stood = seen
         return True

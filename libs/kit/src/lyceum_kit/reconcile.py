@@ -282,7 +282,7 @@ class Reconciliation:
             f" {difference.place.next - 1} to {difference.since - 1} and takes the ledger's events from there."
         )
 
-    async def _own_feeds(self, connection: asyncpg.Connection, trouble: list[str]) -> list[dict[str, object]]:
+    async def _own_feeds(self, connection: asyncpg.Connection, trouble: list[str]) -> list[FeedShown]:
         verdicts = await restored.examine(connection, self.relay.feeds, self.relay.kafka)
         why = restored.moved(*await restored.seen_and_now(connection))
         shown: list[FeedShown] = []
