@@ -16,6 +16,7 @@ from assessment.quiz import Kind, Option, Question, Quiz
 from assessment.quizzing import Sheet
 from assessment.settings import Settings
 from lyceum_kit.errors import Forbidden, Malformed
+from lyceum_kit.group import Group
 from lyceum_kit.http import Model, Pages, allow, page
 from lyceum_kit.ledger import Ledger
 from lyceum_kit.tokens import Caller
@@ -74,6 +75,7 @@ def routes(
     ledger: Ledger, settings: Settings, vault: Vault, *, enrollments: Enrollments, people: People
 ) -> APIRouter:
     router = APIRouter()
+    group = Group(ledger)
 
     @router.post("/launches", status_code=201)
     async def launch(body: ModuleBody, who: Anyone) -> dict[str, str]:
@@ -167,7 +169,7 @@ def routes(
         """Save one answer. Numbers rise within the attempt; the same number with the same answer may come
         again.
         """
-        saved = await ledger.run(
+        saved = await group.run(
             who.tenant,
             quizzing.save_answer,
             attempt_id,

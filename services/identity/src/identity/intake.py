@@ -21,6 +21,7 @@ from identity.tenancy import Tenancy
 from identity.vault import Vault
 from identity.webhook_store import Endpoint
 from lyceum_kit.errors import NotFound
+from lyceum_kit.group import Group
 from lyceum_kit.http import MIB, allow, body_limit, public
 from lyceum_kit.ledger import Ledger
 from lyceum_kit.tokens import Caller
@@ -32,6 +33,7 @@ Admin = Annotated[Caller, allow("admin", "operator")]
 
 def webhook_routes(ledger: Ledger, tenancy: Tenancy, vault: Vault) -> APIRouter:
     router = APIRouter()
+    group = Group(ledger)
 
     @router.post("/webhooks/{tenant_slug}/{endpoint_id}", dependencies=[public])
     async def receive(tenant_slug: str, endpoint_id: UUID, request: Request) -> JSONResponse:
@@ -57,9 +59,7 @@ def webhook_routes(ledger: Ledger, tenancy: Tenancy, vault: Vault) -> APIRouter:
         if endpoint.form == "bamboohr":
             delivery = verify_bamboohr(request.headers, body, secrets, now)
             notices = hris.read_notices(hris.strict_json(body))
-            noted = await ledger.run(
-                tenant, take_notice, endpoint.endpoint_id, delivery, notices, actor=actor
-            )
+            noted = await group.run(tenant, take_notice, endpoint.endpoint_id, delivery, notices, actor=actor)
             return JSONResponse({"result": noted}, 200 if noted == "duplicate" else 202)
         webhook_id = verify_standard(request.headers, body, secrets, now)
         config: dict[str, Any] = json.loads(vault.open(endpoint.config, place))
@@ -68,7 +68,7 @@ def webhook_routes(ledger: Ledger, tenancy: Tenancy, vault: Vault) -> APIRouter:
         )
         if said is None:
             return JSONResponse({"result": "ignored"})
-        outcome = await ledger.run(
+        outcome = await group.run(
             tenant, take_webhook, endpoint.endpoint_id, webhook_id, endpoint.source, said, actor=actor
         )
         return JSONResponse({"result": outcome}, 202 if outcome in ("held", "waiting") else 200)
