@@ -112,6 +112,7 @@ class Config:
             "LYCEUM_GRPC_HOST": "127.0.0.1",
             "LYCEUM_GRPC_PORT": str(self.grpc_port(service)),
             "LYCEUM_GRPC_REFLECTION": "true",
+            "LYCEUM_DRAIN_SECONDS": "0",  # no balancer stands before them
             "LYCEUM_APP_ORIGIN": self.app_origin,
             "LYCEUM_CONTENT_ORIGIN": f"http://{{package}}.localhost:{self.ports['content']}",
             "LYCEUM_JWKS_URL": f"{self.app_origin}/api/identity/jwks",
