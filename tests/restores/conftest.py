@@ -5,9 +5,9 @@ from typing import Any
 
 import asyncpg
 import pytest
-from restores.world import SERVICES, World, create_tables, pair
 
 from lyceum_kit import wire
+from tests.restores.world import SERVICES, World, create_tables, pair
 
 
 @pytest.fixture(autouse=True)

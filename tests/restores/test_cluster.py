@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import asyncpg
 import pytest
-from restores.world import SERVICES, World, create_tables, free_port, pair
 
 from lyceum_local import backup, postgres
 from lyceum_local.paths import cache_folder
+from tests.restores.world import SERVICES, World, create_tables, free_port, pair
 
 
 class Made(NamedTuple):

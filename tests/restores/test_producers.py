@@ -13,11 +13,11 @@ from typing import Any
 
 import asyncpg
 import pytest
-from restores.world import FEED, World
 
 from lyceum_kit import intake, restored
 from lyceum_kit.envelope import Record
 from lyceum_kit.intake import Cut, Place
+from tests.restores.world import FEED, World
 
 LONG = pytest.mark.faults
 
