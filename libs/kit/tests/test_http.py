@@ -493,6 +493,19 @@ async def test_not_ready_names_what_is_red_and_no_more(monkeypatch: pytest.Monke
     assert alive.status_code == 200
 
 
+async def test_who_is_about_to_stop_says_so_and_still_answers() -> None:
+    app = built(routes())
+    async with client(app) as web:
+        kept = await web.get("/api/kit/me", headers=KEYS.headers(tenant=TENANT, subject="ada"))
+        assert "connection" not in kept.headers
+        http.drain(app)
+        probe = await web.get("/api/kit/readyz")
+        assert (probe.status_code, probe.json()["type"]) == (503, "urn:lyceum:problem:stopping")
+        last = await web.get("/api/kit/me", headers=KEYS.headers(tenant=TENANT, subject="ada"))
+        assert (last.status_code, last.headers["connection"]) == (200, "close")
+        assert (await web.get("/api/kit/livez")).status_code == 200
+
+
 async def test_metrics_count_requests_by_template(web: httpx.AsyncClient) -> None:
     await web.get(f"/things/{TENANT}")
     text = (await web.get("/metrics")).text
