@@ -75,7 +75,8 @@ def is_race(error: BaseException) -> bool:
 
 def is_outage(error: BaseException) -> bool:
     """PostgreSQL or the network to it is down: nothing about this request is wrong."""
-    if isinstance(error, (OSError, TimeoutError, asyncpg.InterfaceError)):
+    # InternalClientError: what asyncpg says of a connection that breaks while a statement is on its way.
+    if isinstance(error, (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)):
         return True
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True

@@ -118,6 +118,7 @@ class Relay:
                 LostLock,
                 asyncpg.PostgresError,
                 asyncpg.InterfaceError,
+                asyncpg.InternalClientError,
             ) as e:
                 self.status = RelayStatus(active=False, error=f"{type(e).__name__}: {e}")
                 log.warning("relay stopped, trying again", error=self.status.error)

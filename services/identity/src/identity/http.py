@@ -11,7 +11,7 @@ from identity.handlers import grant_roles, map_unit
 from identity.org_unit import Map
 from identity.store import PersonRow
 from identity.tenancy import Tenancy
-from lyceum_kit.errors import Forbidden, Invalid, NotFound
+from lyceum_kit.errors import Forbidden, NotFound
 from lyceum_kit.http import Model, Page, Pages, allow, page
 from lyceum_kit.ledger import Ledger
 from lyceum_kit.tokens import Caller
