@@ -24,7 +24,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, PydanticSerialization
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lyceum_kit import telemetry
+from lyceum_kit import db, telemetry
 from lyceum_kit.errors import (
     Forbidden,
     Invalid,
@@ -344,6 +344,11 @@ class _Edge:
                 raise
             await refused.response(scope, receive, send_with_headers)
         except Exception as error:
+            away = db.understood(error)
+            if isinstance(away, LyceumError) and not status:
+                log.warning("request failed", error=f"{type(error).__name__}: {error}")
+                await problem_of(away)(scope, receive, send_with_headers)
+                return
             log.exception("unhandled error", method=scope["method"], path=scope["path"])
             span = trace.get_current_span()
             span.record_exception(error)
