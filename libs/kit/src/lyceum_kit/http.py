@@ -605,8 +605,7 @@ async def _checked(check: Check) -> str:
             await check()
     except TimeoutError:
         return f"no answer in {CHECK_SECONDS:.0f} s"
-    except LyceumError as e:
-        return e.detail
     except Exception as e:  # noqa: BLE001 - reported, which is what a check is for
-        return type(e).__name__
+        error = db.understood(e)
+        return error.detail if isinstance(error, LyceumError) else type(error).__name__
     return ""
