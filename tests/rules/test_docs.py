@@ -3,13 +3,11 @@
 import importlib
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from lyceum_kit.service import Service
 from lyceum_kit.settings import KitSettings
 from lyceum_kit.topics import feeds, spelled
 from lyceum_local.paths import SERVICES

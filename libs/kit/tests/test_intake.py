@@ -148,6 +148,27 @@ async def test_a_position_beyond_the_producers_head_is_an_alarm_and_no_event() -
     assert "not the producer's" in sink.alarms[0]
 
 
+async def test_what_lies_beyond_the_known_head_waits_while_the_producer_is_away_and_is_no_alarm() -> None:
+    sink, producer = MemorySink(), Producer(2)
+    consumer = intake(sink, producer)
+    await consumer.process([record(1)])
+    producer.head, producer.away = 3, True
+    with pytest.raises(Unavailable):
+        await consumer.process([record(2), record(3)])
+    assert (sink.applied, sink.alarms) == ([1, 2], [])
+    producer.away = False
+    await consumer.process([record(2), record(3)])
+    assert (sink.applied, sink.alarms) == ([1, 2, 3], [])
+
+
+async def test_nothing_is_judged_before_the_producer_was_heard_once() -> None:
+    sink, producer = MemorySink(), Producer(3, away=True)
+    consumer = intake(sink, producer)
+    with pytest.raises(Unavailable):
+        await consumer.process([record(1)])
+    assert (sink.applied, sink.alarms) == ([], [])
+
+
 async def test_unreadable_headers_count_as_lost_and_the_ledgers_event_is_taken() -> None:
     sink = MemorySink()
     await intake(sink, Producer(3)).process(

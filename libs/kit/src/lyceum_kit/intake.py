@@ -149,14 +149,14 @@ class Intake:
 
     async def process(self, records: Sequence[Record]) -> None:
         """Apply all of `records` that can be applied now. What cannot, because the producer is not there to fill
-        a gap, raises Unavailable: the poll loop then comes back to it."""
+        a gap or to own to a position, raises Unavailable: the poll loop then comes back to it."""
         async with self.lock:
             by_partition: dict[Partition, list[Record]] = {}
             for record in records:
                 by_partition.setdefault((record.feed, record.partition), []).append(record)
-            await self._know_heads(by_partition)
+            away = await self._know_heads(by_partition)
             for partition, some in by_partition.items():
-                by_partition[partition] = await self._within_head(partition, some)
+                by_partition[partition] = await self._within_head(partition, some, away=partition[0] in away)
             todo = {p: r for p, r in by_partition.items() if r and not self._state(p).red}
             continued: dict[Partition, Place] = {}
             while todo:
@@ -172,6 +172,8 @@ class Intake:
                             )
                         continued[partition] = place
                         todo[partition] = [*more, *result.waiting]
+            for absence in away.values():
+                raise absence
 
     def next_of(self, partition: Partition) -> int | None:
         place = self._state(partition).place
@@ -286,12 +288,14 @@ class Intake:
             f" `{self.sink.remedy}` has compared both."
         )
 
-    async def _know_heads(self, partitions: Mapping[Partition, Sequence[Record]]) -> None:
-        """The producer's word on how far it is, asked when something lies beyond what it last said.
+    async def _know_heads(self, partitions: Mapping[Partition, Sequence[Record]]) -> dict[str, Unavailable]:
+        """The producer's word on how far it is, asked when something lies beyond what it last said; which feeds'
+        producers do not answer. What they had said before still holds.
 
         Heads comes before the first record after a start; later an absent producer does not stop its consumers:
         `complete` finds out afterwards if somebody else had written into its topic.
         """
+        away: dict[str, Unavailable] = {}
         for feed in {feed for feed, _ in partitions}:
             some = [p for p in partitions if p[0] == feed]
             known = self.heads.get(feed)
@@ -308,9 +312,9 @@ class Intake:
                 await self.refresh_heads(feed)
                 for partition in some:
                     await self._stands(partition)
-            except Unavailable:
-                if known is None:
-                    raise
+            except Unavailable as e:
+                away[feed] = e
+        return away
 
     async def _know_places(self, partitions: Iterable[Partition]) -> None:
         """Always before the heads they are held against."""
@@ -318,9 +322,15 @@ class Intake:
             for partition, place in (await self.sink.places(unknown)).items():
                 self._advance(partition, place)
 
-    async def _within_head(self, partition: Partition, records: Sequence[Record]) -> list[Record]:
+    async def _within_head(
+        self, partition: Partition, records: Sequence[Record], *, away: bool
+    ) -> list[Record]:
+        if away and partition[0] not in self.heads:
+            return []
         head = self.heads[partition[0]][partition[1]]
         true = [r for r in records if 0 < r.position <= head.head and r.meta]
+        if away:
+            return true  # whose the others are, the producer says when it is back
         # What has no readable headers counts as lost: the gap it leaves is filled from the ledger. (What lies beyond the
         # head of a restored ledger and is of the generation before is no news.)
         false = [

@@ -120,6 +120,7 @@ class Relay:
                 restored.Forked,
                 asyncpg.PostgresError,
                 asyncpg.InterfaceError,
+                asyncpg.InternalClientError,
             ) as e:
                 red = isinstance(e, restored.Forked)
                 self.status = RelayStatus(active=False, error=str(e) if red else f"{type(e).__name__}: {e}")
