@@ -17,6 +17,7 @@ import pytest
 from identity.signatures import sign_standard
 from lyceum_local import lifecycle
 from lyceum_local.testing import Platform, Tenant, installation
+from lyceum_local.testing.collector import Collector, collecting
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +30,25 @@ def platform() -> Iterator[Platform]:
         return
     with installation() as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def collector() -> Iterator[Collector]:
+    with collecting() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def _fragile(collector: Collector) -> Iterator[Platform]:
+    with installation(variables=collector.variables) as made:
+        yield made
+
+
+@pytest.fixture
+def breakable(_fragile: Platform) -> Platform:
+    """One installation for all tests that break something and mend it. Each finds it running; it exports traces."""
+    _fragile.up(split=False)
+    return _fragile
 
 
 @pytest.fixture

@@ -112,7 +112,7 @@ async def test_the_public_page_says_valid_then_revoked_and_needs_no_script(world
         "Valid",
         "Ada Łukasz 山田",
         "Security Protocols 101",
-        "analytical-engines",
+        "Analytical Engines",
         "24 November 2026",
     ):
         assert text in page.text
@@ -174,7 +174,7 @@ async def test_the_credential_is_an_open_badge_signed_by_the_published_key(world
     assert claims["iss"] == claims["issuer"]["id"] == f"{names.ORIGIN}/badges/issuers/{names.TENANT}"
     assert claims["jti"] == claims["id"] == f"urn:uuid:{one['certificate_id']}"
     profile = (await world.http.get(f"/badges/issuers/{names.TENANT}")).json()
-    assert (profile["type"], profile["name"]) == (["Profile"], "analytical-engines")
+    assert (profile["type"], profile["name"]) == (["Profile"], "Analytical Engines")
     [event] = await issued(world, names)
     assert event.credential_sha256 == credential.sha256(token)
 

@@ -57,6 +57,35 @@ async def test_what_is_right_never_leaves_the_server_before_submitting(world: An
     assert (await world.call("GET", "/quizzes")).status_code == 403
 
 
+async def test_a_learner_knows_the_rules_before_starting(world: Any, names: Any) -> None:
+    quiz_id = await world.quiz(draw=3)
+    rules = await world.call("GET", f"/quizzes/{quiz_id}/rules")
+    assert rules.json() == {
+        "quiz_id": quiz_id, "version": 1, "title": "Security check", "passing_score": 70, "questions": 3,
+        "time_limit_seconds": 600, "max_attempts": 2,
+    }  # fmt: skip
+    assert len((await world.start())["questions"]) == 3
+    again = await world.call(
+        "POST",
+        "/quizzes",
+        by="eve",
+        roles=("author",),
+        json={**names.QUIZ, "quiz_id": quiz_id, "max_attempts": None},
+    )
+    assert again.status_code == 201
+    rules = (await world.call("GET", f"/quizzes/{quiz_id}/rules")).json()
+    assert (rules["version"], rules["questions"], rules["max_attempts"]) == (2, 4, None)
+
+
+async def test_the_rules_of_another_tenants_quiz_are_not_found(world: Any, names: Any) -> None:
+    quiz_id = await world.quiz()
+    path = f"/api/assessment/quizzes/{quiz_id}/rules"
+    elsewhere = await world.http.get(path, headers=world.headers(names.ADA, tenant=names.OTHER_TENANT))
+    unknown = await world.call("GET", f"/quizzes/{names.ADA}/rules")
+    assert (elsewhere.status_code, unknown.status_code) == (404, 404)
+    assert (await world.http.get(path)).status_code == 401
+
+
 async def test_wrong_answers_fail_and_leave_another_attempt_until_none_is_left(
     world: Any, names: Any
 ) -> None:

@@ -24,7 +24,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, PydanticSerialization
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lyceum_kit import telemetry
+from lyceum_kit import db, telemetry
 from lyceum_kit.errors import (
     Forbidden,
     Invalid,
@@ -301,10 +301,17 @@ class _BodyRefused(HTTPException):
 class _Edge:
     """Outermost: security headers, body limit and pace, unhandled errors, time."""
 
-    def __init__(self, app: ASGIApp, service: str, limits: Callable[[], Sequence["_Limit"]]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        service: str,
+        limits: Callable[[], Sequence["_Limit"]],
+        draining: Callable[[], bool],
+    ) -> None:
         self._app = app
         self._service = service
         self._limits = limits
+        self._draining = draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -319,6 +326,8 @@ class _Edge:
                 status = message["status"]
                 sent = {name.lower() for name, _ in message.get("headers", ())}
                 missing = [(k.encode(), v.encode()) for k, v in HEADERS.items() if k.encode() not in sent]
+                if self._draining():  # or the next request would meet a door that is just being shut
+                    missing.append((b"connection", b"close"))
                 message = {**message, "headers": [*message.get("headers", ()), *missing]}
             await send(message)
 
@@ -335,6 +344,11 @@ class _Edge:
                 raise
             await refused.response(scope, receive, send_with_headers)
         except Exception as error:
+            away = db.understood(error)
+            if isinstance(away, LyceumError) and not status:
+                log.warning("request failed", error=f"{type(error).__name__}: {error}")
+                await problem_of(away)(scope, receive, send_with_headers)
+                return
             log.exception("unhandled error", method=scope["method"], path=scope["path"])
             span = trace.get_current_span()
             span.record_exception(error)
@@ -532,16 +546,23 @@ def make_app(
         },
     )
     app.state.verifier = verifier
+    app.state.draining = False
+    app.state.checks = dict(checks or {})
     app.add_exception_handler(LyceumError, _on_lyceum_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
-    app.add_middleware(_Edge, service=service, limits=lambda: app.limits)
-    app.include_router(_probes(app, checks or {}), prefix=prefix)
+    app.add_middleware(_Edge, service=service, limits=lambda: app.limits, draining=lambda: app.state.draining)
+    app.include_router(_probes(app), prefix=prefix)
     app.include_router(router, prefix=prefix)
     return app
 
 
-def _probes(app: FastAPI, checks: Mapping[str, Check]) -> APIRouter:
+def drain(app: FastAPI) -> None:
+    """Readiness turns red and connections are no longer kept; requests are answered as before."""
+    app.state.draining = True
+
+
+def _probes(app: FastAPI) -> APIRouter:
     router = APIRouter(dependencies=[public], include_in_schema=False)
 
     @router.get("/livez")
@@ -550,6 +571,9 @@ def _probes(app: FastAPI, checks: Mapping[str, Check]) -> APIRouter:
 
     @router.get("/readyz")
     async def readyz() -> Response:
+        if app.state.draining:
+            return problem(503, "stopping", "Stopping", "This process is about to end", {"retry_after": 1})
+        checks: Mapping[str, Check] = app.state.checks
         results = await asyncio.gather(*(_checked(check) for check in checks.values()))
         parts = dict(zip(checks, results, strict=True))
         red = {name: why for name, why in parts.items() if why}
@@ -581,8 +605,7 @@ async def _checked(check: Check) -> str:
             await check()
     except TimeoutError:
         return f"no answer in {CHECK_SECONDS:.0f} s"
-    except LyceumError as e:
-        return e.detail
     except Exception as e:  # noqa: BLE001 - reported, which is what a check is for
-        return type(e).__name__
+        error = db.understood(e)
+        return error.detail if isinstance(error, LyceumError) else type(error).__name__
     return ""

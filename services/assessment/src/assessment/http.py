@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Response
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from assessment import certifying, pdf, playing, quizzing, store
 from assessment import quiz as quizzes
@@ -70,6 +70,18 @@ class QuizBody(Model):
     draw: int | None = None
     shuffle: bool = True
     questions: list[QuestionBody] = Field(max_length=1_000)
+
+
+class QuizRules(BaseModel):
+    """What the newest version asks of who begins it now; nothing of what is right."""
+
+    quiz_id: str
+    version: int
+    title: str
+    passing_score: float = Field(description="Percent")
+    questions: int = Field(description="Asked in one attempt")
+    time_limit_seconds: int | None
+    max_attempts: int | None
 
 
 def routes(
@@ -143,6 +155,24 @@ def routes(
         if row is None:
             raise quizzing.UnknownQuiz
         return {"quiz_id": row.quiz_id, "version": row.version, **row.definition}
+
+    @router.get("/quizzes/{quiz_id}/rules")
+    async def quiz_rules(quiz_id: str, who: Anyone) -> QuizRules:
+        """What a learner should know before starting. How many attempts are left, their records tell."""
+        async with ledger.read(who.tenant) as conn:
+            row = await store.quiz(conn, who.tenant, quiz_id)
+        if row is None:
+            raise quizzing.UnknownQuiz
+        quiz = quizzes.from_json(row.quiz_id, row.version, row.definition)
+        return QuizRules(
+            quiz_id=quiz.quiz_id,
+            version=quiz.version,
+            title=quiz.title,
+            passing_score=quiz.passing_score,
+            questions=quiz.asked,
+            time_limit_seconds=quiz.time_limit_seconds,
+            max_attempts=quiz.max_attempts,
+        )
 
     @router.post("/attempts", status_code=201)
     async def start(body: ModuleBody, who: Anyone, response: Response) -> dict[str, Any]:
@@ -246,8 +276,8 @@ def routes(
             actor=who.subject,
         )
 
-    _ = launch, read, list_quizzes, publish_quiz, show_quiz, start, show, save_answer, submit, records
-    _ = list_certificates, certificate_pdf, certificate_jwt, revoke
+    _ = launch, read, list_quizzes, publish_quiz, show_quiz, quiz_rules, start, show, save_answer, submit
+    _ = records, list_certificates, certificate_pdf, certificate_jwt, revoke
     return router
 
 

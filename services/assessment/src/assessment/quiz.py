@@ -56,6 +56,11 @@ class Quiz:
     draw: int | None = None  # ask so many of the questions; None asks all
     shuffle: bool = True
 
+    @property
+    def asked(self) -> int:
+        """Questions on one paper."""
+        return len(self.questions) if self.draw is None else min(self.draw, len(self.questions))
+
     def question(self, question_id: str) -> Question:
         return next(q for q in self.questions if q.question_id == question_id)
 

@@ -12,7 +12,7 @@ from enrollment.enrollment import Policy
 from enrollment.errors import BadCondition
 from enrollment.peers import Names
 from enrollment.rule import Draft
-from enrollment.rules import InvalidCondition, parse, sentence
+from enrollment.rules import ATTRIBUTES, InvalidCondition, operators_of, parse, sentence
 from enrollment.store import book, records
 from enrollment.store.book import Books, RuleRow
 from lyceum_kit.errors import NotFound
@@ -37,6 +37,12 @@ class RuleIn(Model):
 
 class PreviewIn(RuleIn):
     name: Line | Literal[""] = Field("", max_length=200)
+
+
+class Attribute(BaseModel):
+    attribute: str
+    label: str = Field(description="How sentences name it")
+    operators: list[str]
 
 
 class RuleOut(BaseModel):
@@ -171,6 +177,15 @@ def routes(ledger: Ledger, books: Books, names: Names) -> APIRouter:
         some, following = page(rows, paging, lambda row: (row.rule.rule_id,))
         return Page(items=[out(row) for row in some], next=following)
 
+    @router.get("/rules/attributes")
+    async def list_attributes(who: Admin) -> Page[Attribute]:  # noqa: ARG001
+        """What conditions may speak of."""
+        found = [
+            Attribute(attribute=name, label=label, operators=sorted(operators_of(name)))
+            for name, label in ATTRIBUTES.items()
+        ]
+        return Page(items=found, next=None)
+
     @router.post("/rules", status_code=201)
     async def create_rule(who: Admin, body: RuleIn, response: Response) -> RuleOut:
         """Write a rule. Nobody is enrolled by it before it is activated."""
@@ -222,6 +237,7 @@ def routes(ledger: Ledger, books: Books, names: Names) -> APIRouter:
 
     _ = (
         list_rules,
+        list_attributes,
         create_rule,
         preview_draft,
         get_rule,

@@ -15,7 +15,8 @@ Forbidden
 Invalid
 ├── UnknownTimeZone
 ├── DuplicateInSnapshot
-└── SaidInTheFuture
+├── SaidInTheFuture
+└── BadMapping           an org unit under itself, or headed by nobody here
 Refused
 ├── SlugTaken
 ├── SnapshotDecided
@@ -79,6 +80,10 @@ class DuplicateInSnapshot(Invalid):
 
 class SaidInTheFuture(Invalid):
     code, title = "said-in-the-future", "The event's timestamp lies ahead"
+
+
+class BadMapping(Invalid):
+    code, title = "bad-mapping", "The unit cannot be mapped so"
 
 
 class SlugTaken(Refused):

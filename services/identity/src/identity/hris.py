@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from identity.errors import BadJson, DuplicateInSnapshot, SaidInTheFuture, UnknownTimeZone
-from identity.person import Described, Leaves, PersonFacts, Profile, Statement
+from identity.person import COPIED, Described, Leaves, PersonFacts, Profile, Statement
 from lyceum_kit.errors import Invalid
 from lyceum_kit.lines import Line, one_line
 
@@ -307,13 +307,10 @@ def described(person: Employee, *, said_at: datetime, time_zone: str, hires: boo
         hires=hires,
         profile=Profile(person.name(), person.email, person.locale or "en"),
         facts=PersonFacts(
-            department=person.department,
-            location=person.location,
-            job_title=person.job_title,
+            **{name: getattr(person, name) for name in COPIED},
             manager_external_id=person.manager_external_id or "",
             hire_date=person.hire_date,
             time_zone=zone,
-            employment_type=person.employment_type,
             on_leave=person.status == "on_leave",
         ),
     )
