@@ -47,23 +47,23 @@ export function People() {
       {unmapped.length > 0 && (
         <div className="notice soon">
           <div className="stack">
-            <span>
+            <p>
               HR names departments that nobody has looked at yet. Rules that name other departments don’t
               reach their people. Confirm what is right; correct the rest in the HR system.
-            </span>
-            <span className="row">
+            </p>
+            <div className="row">
               {unmapped.map((u) => (
                 <Button
                   key={u.org_unit_id}
                   variant="default"
-                  size="compact-md"
+                  size="xs"
                   disabled={confirm.isPending}
                   onClick={() => confirm.mutate(u)}
                 >
                   Confirm {u.code}
                 </Button>
               ))}
-            </span>
+            </div>
           </div>
         </div>
       )}

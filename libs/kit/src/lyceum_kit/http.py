@@ -24,7 +24,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, PydanticSerialization
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lyceum_kit import telemetry
+from lyceum_kit import db, telemetry
 from lyceum_kit.errors import (
     Forbidden,
     Invalid,
@@ -344,6 +344,11 @@ class _Edge:
                 raise
             await refused.response(scope, receive, send_with_headers)
         except Exception as error:
+            away = db.understood(error)
+            if isinstance(away, LyceumError) and not status:
+                log.warning("request failed", error=f"{type(error).__name__}: {error}")
+                await problem_of(away)(scope, receive, send_with_headers)
+                return
             log.exception("unhandled error", method=scope["method"], path=scope["path"])
             span = trace.get_current_span()
             span.record_exception(error)
@@ -600,8 +605,7 @@ async def _checked(check: Check) -> str:
             await check()
     except TimeoutError:
         return f"no answer in {CHECK_SECONDS:.0f} s"
-    except LyceumError as e:
-        return e.detail
     except Exception as e:  # noqa: BLE001 - reported, which is what a check is for
-        return type(e).__name__
+        error = db.understood(e)
+        return error.detail if isinstance(error, LyceumError) else type(error).__name__
     return ""

@@ -25,6 +25,7 @@ from faststream.kafka.message import FAKE_CONSUMER, KafkaMessage
 from faststream.kafka.schemas import Topic
 from faststream.security import BaseSecurity, SASLScram512
 
+from lyceum_kit import db
 from lyceum_kit.envelope import Record, read_record
 from lyceum_kit.errors import Unavailable
 from lyceum_kit.intake import Intake, Partition
@@ -199,10 +200,8 @@ class Subscription:
             drained = await self._drained(consumer)
             try:
                 await self._intake.complete(drained)
-            except Unavailable as e:
-                log.info("heads not known", error=str(e))
-            except Exception:
-                log.exception("tail check failed")
+            except Exception as e:
+                log.warning("tail check failed", error=f"{type(e).__name__}: {e}", exc_info=not _expected(e))
             self._note_behind(drained)
 
     def _note_behind(self, partitions: Iterable[Partition]) -> None:
@@ -237,4 +236,5 @@ async def _decode(message: KafkaMessage, _original: Callable[..., Any]) -> Any:
 
 
 def _expected(error: Exception) -> bool:
-    return isinstance(error, Unavailable)
+    """Something is away for a while: a traceback would tell nothing."""
+    return isinstance(error, Unavailable) or db.is_outage(error)
