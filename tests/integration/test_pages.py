@@ -242,7 +242,7 @@ SCENES = (
     Scene("course-not-enrolled", "Ada", "/catalog/sales-essentials", "You are not enrolled"),
     Scene("course-locked", "Ada", "/catalog/engineering-onboarding-assessment", "Locked for now"),
     Scene("course-completed", "Freya", "/catalog/workplace-safety-essentials", "Completed on"),
-    Scene("course-unknown", "Ada", "/catalog/nothing", "No such course"),
+    Scene("course-unknown", "Ada", "/catalog/nothing", "There is no such course"),
     Scene("player", "Ada", "/learn/{player}", "Back"),
     Scene("reading", "Łukasz", "/learn/{reading}", "Mark as read"),
     Scene("module-unknown", "Ada", f"/learn/{uuid4()}/{uuid4()}", "cannot be opened"),
