@@ -72,8 +72,8 @@ class Ledgers:
     async def heads(self, feed: str) -> list[Head]:
         heads: list[Head] = []
         for partition in range(feeds()[feed].partitions):
-            last = len(self.records[feed, partition])
-            heads.append(Head(last, last, ((GENERATION, 1),)))
+            run = self.records[feed, partition]
+            heads.append(Head(len(run), len(run), ((GENERATION, 1),), run[-1].id if run else ""))
         return heads
 
     async def read(self, feed: str, partition: int, first: int, limit: int) -> list[Record]:

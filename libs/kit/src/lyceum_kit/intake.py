@@ -156,7 +156,9 @@ class Intake:
                 by_partition.setdefault((record.feed, record.partition), []).append(record)
             away = await self._know_heads(by_partition)
             for partition, some in by_partition.items():
-                by_partition[partition] = await self._within_head(partition, some, away=partition[0] in away)
+                by_partition[partition] = (
+                    [] if partition[0] in away else await self._within_head(partition, some)
+                )
             todo = {p: r for p, r in by_partition.items() if r and not self._state(p).red}
             continued: dict[Partition, Place] = {}
             while todo:
@@ -289,12 +291,8 @@ class Intake:
         )
 
     async def _know_heads(self, partitions: Mapping[Partition, Sequence[Record]]) -> dict[str, Unavailable]:
-        """The producer's word on how far it is, asked when something lies beyond what it last said; which feeds'
-        producers do not answer. What they had said before still holds.
-
-        Heads comes before the first record after a start; later an absent producer does not stop its consumers:
-        `complete` finds out afterwards if somebody else had written into its topic.
-        """
+        """The producer's word on how far it is, before the first record after a start, and when something lies
+        beyond what it last said. Feeds whose producer is away then have to wait."""
         away: dict[str, Unavailable] = {}
         for feed in {feed for feed, _ in partitions}:
             some = [p for p in partitions if p[0] == feed]
@@ -314,6 +312,8 @@ class Intake:
                     await self._stands(partition)
             except Unavailable as e:
                 away[feed] = e
+                for partition in unplaced:  # so that it is asked again
+                    self._state(partition).place = None
         return away
 
     async def _know_places(self, partitions: Iterable[Partition]) -> None:
@@ -322,15 +322,9 @@ class Intake:
             for partition, place in (await self.sink.places(unknown)).items():
                 self._advance(partition, place)
 
-    async def _within_head(
-        self, partition: Partition, records: Sequence[Record], *, away: bool
-    ) -> list[Record]:
-        if away and partition[0] not in self.heads:
-            return []
+    async def _within_head(self, partition: Partition, records: Sequence[Record]) -> list[Record]:
         head = self.heads[partition[0]][partition[1]]
         true = [r for r in records if 0 < r.position <= head.head and r.meta]
-        if away:
-            return true  # whose the others are, the producer says when it is back
         # What has no readable headers counts as lost: the gap it leaves is filled from the ledger. (What lies beyond the
         # head of a restored ledger and is of the generation before is no news.)
         false = [
