@@ -196,8 +196,8 @@ class Relay:
             failpoint("relay.sent")
             for partition, position in zip(by_partition, acked, strict=True):
                 await connection.execute(_SENT, feed.name, partition, position)
+            telemetry.RELAY_SENT.labels(feed.name).inc(len(rows))
             sent += len(rows)
-        telemetry.RELAY_SENT.inc(sent)
         return count > 0 or sent > 0
 
 
