@@ -124,6 +124,7 @@ class Intake:
             await self._know_heads(by_partition)
             for partition, some in by_partition.items():
                 by_partition[partition] = await self._within_head(partition, some)
+            failpoint("consumer.polled")
             todo = {
                 p: r for p, r in by_partition.items() if r and not self._state(p).alarm.startswith("red:")
             }
