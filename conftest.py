@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import asyncpg
 import pytest
+from playwright.async_api import Browser, async_playwright
 
 from lyceum_kit import logs
 from lyceum_kit.migrations import upgrade_async
@@ -84,6 +85,16 @@ def kafka_broker() -> Iterator[kafka.Throwaway]:
     finally:
         broker.kill()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """A real Chromium: the system's, or Playwright's own."""
+    found = os.environ.get("LYCEUM_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        await browser.close()
 
 
 def _url(server: str, user: str, password: str, name: str) -> str:
