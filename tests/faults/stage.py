@@ -151,14 +151,21 @@ class Stage:
     # What was appended and what came of it
 
     async def produce(
-        self, keys: list[str], each: int, *, first: int = 1, deeds: Mapping[tuple[str, int], str] = {}
+        self,
+        keys: list[str],
+        each: int,
+        *,
+        first: int = 1,
+        at_once: int = 25,
+        deeds: Mapping[tuple[str, int], str] = {},
+        tenant: UUID | None = None,
     ) -> None:
         """`each` further events for every key, of which `first` is the first; straight into the ledger."""
-        for start in range(first, first + each, 25):
-            some = range(start, min(start + 25, first + each))
+        for start in range(first, first + each, at_once):
+            some = range(start, min(start + at_once, first + each))
             for key in keys:
                 units = [node.Unit(key=key, seq=n, deed=deeds.get((key, n), "")) for n in some]
-                await self.ledger.run(self.tenant, node.append, key, units)
+                await self.ledger.run(tenant or self.tenant, node.append, key, units)
 
     async def sql(self, service: str, query: str, *values: object) -> list[Any]:
         connection = await self.connect(service)

@@ -14,7 +14,7 @@ from faults.stage import CONSUMER, PRODUCER, Node, Stage, eventually
 from lyceum_kit.consumer import TRIES
 
 # Where a process dies, and with what chance each time it comes by.
-PRODUCERS = {"ledger.appended": 0.03, "relay.numbered": 0.05, "relay.sent": 0.05}
+PRODUCERS = {"ledger.appended": 0.01, "relay.numbered": 0.05, "relay.sent": 0.05}
 CONSUMERS = {"consumer.effect": 0.02, "consumer.handled": 0.1, "consumer.applied": 0.3, "consumer.healing": 1}
 
 
@@ -51,7 +51,7 @@ class Size:
 
 
 SHORT = Size(keys=10, each=8, pause=0.5, consumers=1, gaps=3, deaths=2, redeliveries=5, points=2)
-LONG = Size(keys=50, each=40, pause=8, consumers=2, gaps=10, deaths=1000, redeliveries=50, points=7)
+LONG = Size(keys=50, each=40, pause=8, consumers=2, gaps=10, deaths=25, redeliveries=50, points=7)
 
 
 @pytest.mark.parametrize("size", [SHORT, pytest.param(LONG, marks=pytest.mark.faults)], ids=["short", "long"])

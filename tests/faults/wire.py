@@ -4,16 +4,21 @@
 # (aiokafka is annotated in part only)
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.errors import KafkaError
 
 from lyceum_kit.envelope import Record, read_record
 from lyceum_kit.topics import Feed
 from lyceum_local.kafka import Throwaway
+
+# Key, value and headers, each as bad as somebody likes.
+Written = tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes]]]
 
 
 class Wire:
@@ -66,6 +71,16 @@ class Wire:
             ends = await consumer.end_offsets(consumer.assignment())
         return {tp.partition: end for tp, end in ends.items()}
 
+    async def back(self) -> None:
+        """Wait until a broker that was killed leads all partitions again."""
+        async with asyncio.timeout(60):
+            while True:
+                with contextlib.suppress(KafkaError, TimeoutError):
+                    async with asyncio.timeout(5):
+                        await self.ends()
+                        return
+                await asyncio.sleep(0.2)
+
     async def delete_before(self, offsets: Mapping[int, int]) -> None:
         """DeleteRecords: as retention does, or somebody who cleans up."""
         async with self.admin() as admin:
@@ -79,11 +94,11 @@ class Wire:
     async def write(
         self,
         partition: int,
-        records: Sequence[tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes]]]],
+        records: Sequence[Written],
         *,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        """Put (key, value, headers) into the feed's topic, past every ledger."""
+        """Put records into the feed's topic, past every ledger."""
         producer = AIOKafkaProducer(acks="all", request_timeout_ms=5000, **(options or self.options))
         try:
             await producer.start()

@@ -495,16 +495,17 @@ def make_app(
         },
     )
     app.state.verifier = verifier
+    app.state.checks = dict(checks or {})  # what runs beside the app adds its own
     app.add_exception_handler(LyceumError, _on_lyceum_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_middleware(_Edge, service=service, limits=lambda: app.limits)
-    app.include_router(_probes(app, checks or {}), prefix=prefix)
+    app.include_router(_probes(app), prefix=prefix)
     app.include_router(router, prefix=prefix)
     return app
 
 
-def _probes(app: FastAPI, checks: Mapping[str, Check]) -> APIRouter:
+def _probes(app: FastAPI) -> APIRouter:
     router = APIRouter(dependencies=[public], include_in_schema=False)
 
     @router.get("/livez")
@@ -513,6 +514,7 @@ def _probes(app: FastAPI, checks: Mapping[str, Check]) -> APIRouter:
 
     @router.get("/readyz")
     async def readyz() -> Response:
+        checks: Mapping[str, Check] = app.state.checks
         results = await asyncio.gather(*(_checked(check) for check in checks.values()))
         parts = dict(zip(checks, results, strict=True))
         red = {name: why for name, why in parts.items() if why}

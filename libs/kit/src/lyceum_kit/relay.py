@@ -101,7 +101,7 @@ class Relay:
         self.feeds = feeds
         self._kafka = kafka
         self._replication = replication
-        self.status = RelayStatus()
+        self.status = RelayStatus(error="not started yet")
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
@@ -121,7 +121,7 @@ class Relay:
             ) as e:
                 self.status = RelayStatus(active=False, error=f"{type(e).__name__}: {e}")
                 log.warning("relay stopped, trying again", error=self.status.error)
-            pause = 0.1 if time.monotonic() - started > 30 else min(pause * 2, 3.0)
+            pause = 0.1 if time.monotonic() - started > 30 else min(pause * 2, 1.0)
             await asyncio.sleep(pause)
 
     async def _lead(self) -> None:
@@ -131,7 +131,8 @@ class Relay:
         try:
             await connection.execute(f'SET ROLE "{self._role}"')
             # PostgreSQL has no event for a freed advisory lock; waiting inside it would trip the session's time-outs.
-            while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK_KEY):  # noqa: ASYNC110
+            while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK_KEY):
+                self.status = RelayStatus()  # nothing is wrong: another one leads
                 await asyncio.sleep(0.5)
             async with asyncio.timeout(5):
                 listener = await db.connect(self._url, application="relay-listener")

@@ -19,10 +19,12 @@ from sqlalchemy import make_url
 from lyceum_kit import logs, system, telemetry
 from lyceum_kit.consumer import Consumes, HandlerSink
 from lyceum_kit.feed import FeedReader, FeedSource, event_feed
+from lyceum_kit.http import Check
 from lyceum_kit.intake import Intake
 from lyceum_kit.ledger import Ledger
 from lyceum_kit.parked import Parked
 from lyceum_kit.patience import PatientProtocol
+from lyceum_kit.readiness import Lasting, Moving
 from lyceum_kit.relay import Relay
 from lyceum_kit.rpc import Peers, RpcService, make_server
 from lyceum_kit.settings import KitSettings
@@ -78,6 +80,16 @@ class Workers:
             else None
         )
         self.parked = Parked(self.sink)
+
+    def checks(self) -> dict[str, Check]:
+        """What readiness asks of them, by name."""
+        relay: dict[str, Check] = {"relay": Lasting("relay", lambda: self.relay.status.error)}
+        if (subscription := self.subscription) is None:
+            return relay
+        return relay | {
+            "consumer": Lasting("consumer", lambda: subscription.error),
+            "feeds": Moving(subscription, self.intake),
+        }
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -148,6 +160,8 @@ async def run_services(
     }
     workers = {s.name: Workers(s) for s in services if s.ledger}
     for service in services:
+        if consume and (worker := workers.get(service.name)):
+            service.http.state.checks.update(worker.checks())
         system.attach(service.http, service.name, workers.get(service.name), sources, service.verifier)
     tasks: list[asyncio.Task[None]] = []
     for service in services:

@@ -11,7 +11,6 @@ first records. Nothing in the service but this module talks to a consumer group.
 import asyncio
 import contextlib
 import ssl
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -35,6 +34,7 @@ log = structlog.get_logger()
 
 POLL_MS = 1000
 POLL_RECORDS = 2000
+KAFKA = "Kafka"  # begins the errors that are not a handler's or the database's
 TAIL_CHECK = 2.0  # seconds between two looks at the producers' heads
 
 
@@ -85,8 +85,7 @@ class Subscription:
         self._intake = intake
         self._feeds = {feeds()[name].topic: name for name in names}
         self.broker = make_broker(settings, group)
-        self.error = ""
-        self.polled_at = time.monotonic()
+        self.error = "not started yet"
         subscriber = self.broker.subscriber(
             *(Topic(topic, declare=False) for topic in self._feeds),
             batch=True,
@@ -114,7 +113,7 @@ class Subscription:
                     await self.broker.start()
                     break
                 except (KafkaError, OSError) as e:
-                    self.error = f"Kafka: {type(e).__name__}: {e}"
+                    self.error = f"{KAFKA}: {type(e).__name__}: {e}"
                     with contextlib.suppress(Exception):
                         await self.broker.stop()
                     await asyncio.sleep(1)
@@ -133,15 +132,16 @@ class Subscription:
         while True:
             try:
                 polled = await consumer.getmany(timeout_ms=POLL_MS, max_records=POLL_RECORDS)
-                self.polled_at = time.monotonic()
             except ConsumerStoppedError:
                 return
             except KafkaError as e:
-                self.error = f"Kafka: {type(e).__name__}: {e}"
+                self.error = f"{KAFKA}: {type(e).__name__}: {e}"
                 log.warning("poll failed", error=self.error)
                 await asyncio.sleep(1)
                 continue
             if not polled:
+                if self.error.startswith(KAFKA):
+                    self.error = ""
                 continue
             try:
                 await self._subscriber.process_message(
@@ -165,6 +165,11 @@ class Subscription:
             offsets = {tp: records[-1].offset + 1 for tp, records in polled.items()}
             with contextlib.suppress(KafkaError, IllegalStateError):
                 await consumer.commit(offsets)
+
+    def assigned(self) -> set[Partition]:
+        """What this member of the group consumes now."""
+        consumer = self._subscriber.consumer
+        return {(self._feeds[tp.topic], tp.partition) for tp in consumer.assignment()} if consumer else set()
 
     async def _handle(self, message: Any) -> None:
         await self._intake.process([self._record(r) for r in message])
