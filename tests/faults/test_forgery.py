@@ -110,7 +110,7 @@ async def test_bad_records_on_the_wire_stop_nobody(stage: Stage) -> None:
                 case "org-unit/k4":
                     headers["ce_tenant"] = b"nobody"
                 case "org-unit/k5":
-                    return None, None, list(headers.items())  # a tombstone
+                    return record.key.encode(), None, list(headers.items())  # a tombstone
                 case "org-unit/k6":
                     headers["ce_feedposition"] = b"-1"
                 case _:

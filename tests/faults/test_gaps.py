@@ -25,10 +25,10 @@ async def test_what_kafka_lost_is_healed_from_the_ledger(stage: Stage, each: int
     await stage.sent()
 
     ends = await stage.wire.ends()
-    await stage.wire.delete_before({partitions[deleted]: ends[partitions[deleted]] - 10})
     await stage.wire.commit("enrollment", {partitions[skipped]: ends[partitions[skipped]]})
     await asyncio.to_thread(_truncate, stage, partitions[truncated])
     await stage.wire.back()
+    await stage.wire.delete_before({partitions[deleted]: ends[partitions[deleted]] - 10})
     assert (await stage.wire.ends())[partitions[truncated]] < ends[partitions[truncated]]
 
     consumer = stage.start(CONSUMER)

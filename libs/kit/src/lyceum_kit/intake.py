@@ -146,6 +146,11 @@ class Intake:
         place = self._state(partition).place
         return place.next if place else None
 
+    def behind(self, partition: Partition) -> bool:
+        """Whether the producer sent something that is not handled here; also when neither is known yet."""
+        heads, following = self.heads.get(partition[0]), self.next_of(partition)
+        return heads is None or following is None or heads[partition[1]].sent >= following
+
     async def refresh_heads(self, feed: str) -> list[Head]:
         heads = await self.reader.heads(feed)
         self.heads[feed] = heads

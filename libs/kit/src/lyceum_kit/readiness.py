@@ -52,13 +52,12 @@ class Moving:
         now, seen = self.ticks(), self._seen
         self._seen = {}
         for partition in self.subscription.assigned():
-            state, heads = self.intake.states.get(partition), self.intake.heads.get(partition[0])
-            if state is None or state.place is None or heads is None or state.alarm.startswith("red:"):
+            step = self.intake.next_of(partition)
+            if step is None or self.intake.states[partition].alarm.startswith("red:"):
                 continue
-            step = state.place.next
-            behind = heads[partition[1]].sent >= step
             before, since = seen.get(partition, (step, now))
-            self._seen[partition] = (step, since if behind and before == step else now)
+            stands = before == step and self.intake.behind(partition)
+            self._seen[partition] = (step, since if stands else now)
             if now - self._seen[partition][1] >= STUCK:
                 raise Unavailable(
                     f"{partition[0]}/{partition[1]} stands at {step}, behind what Kafka was sent"
