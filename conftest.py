@@ -5,7 +5,8 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from playwright.async_api import Browser, async_playwright
 from lyceum_kit import logs
 from lyceum_kit.migrations import upgrade_async
 from lyceum_kit.settings import KitSettings
-from lyceum_local import kafka, postgres
+from lyceum_local import config, kafka, postgres, web
 from lyceum_local.paths import CONTRACTED, SERVICES, cache_folder
 
 
@@ -52,29 +53,76 @@ def postgres_url(request: pytest.FixtureRequest) -> str:
     return os.environ.get("LYCEUM_TEST_POSTGRES") or request.getfixturevalue("postgres_server").url
 
 
+@pytest.fixture(scope="session")
+async def migrated(postgres_url: str) -> AsyncIterator[Callable[[str], Awaitable[postgres.Account]]]:
+    """`await migrated("enrollment")`: a service's database after its migrations, to be copied for each test."""
+    made: dict[str, postgres.Account] = {}
+
+    async def template(service: str) -> postgres.Account:
+        if service not in made:
+            account = await _create(postgres_url, service)
+            owner = _url(postgres_url, f"{account.name}_owner", account.owner_password, account.name)
+            await upgrade_async(service, owner, account.name)
+            made[service] = account
+        return made[service]
+
+    yield template
+    await _drop(postgres_url, [a.name for a in made.values()], [a.name for a in made.values()])
+
+
 @pytest.fixture
-async def database(postgres_url: str) -> AsyncIterator[Callable[[str], Awaitable[Database]]]:
+async def database(
+    postgres_url: str, migrated: Callable[[str], Awaitable[postgres.Account]]
+) -> AsyncIterator[Callable[[str], Awaitable[Database]]]:
     """`await database("enrollment")`: a fresh database, migrated when the name is a service's."""
-    made: list[str] = []
+    names: list[str] = []
+    roles: list[str] = []
 
     async def make(service: str) -> Database:
-        name = f"{service}_{secrets.token_hex(4)}"
-        account = postgres.Account(name, secrets.token_urlsafe(8), secrets.token_urlsafe(8))
-        await postgres.create_databases(postgres_url, [account])
-        made.append(name)
-        app = _url(postgres_url, name, account.password, name)
-        owner = _url(postgres_url, f"{name}_owner", account.owner_password, name)
         if service in SERVICES:
-            await upgrade_async(service, owner, name)
-        return Database(app, owner, name)
+            account = await migrated(service)
+            name = f"{service}_{secrets.token_hex(4)}"
+            async with _admin(postgres_url) as admin:
+                await admin.execute(
+                    f'CREATE DATABASE "{name}" TEMPLATE "{account.name}" OWNER "{account.name}_owner"'
+                )
+                await postgres.grant_connect(admin, name, account.name)
+        else:
+            account = await _create(postgres_url, service)
+            name = account.name
+            roles.append(name)
+        names.append(name)
+        app = _url(postgres_url, account.name, account.password, name)
+        owner = _url(postgres_url, f"{account.name}_owner", account.owner_password, name)
+        return Database(app, owner, account.name)
 
     yield make
-    admin = await asyncpg.connect(postgres_url)
-    for name in made:
-        await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-        for role in (name, f"{name}_owner", f"{name}_relay"):
-            await admin.execute(f'DROP ROLE "{role}"')
-    await admin.close()
+    await _drop(postgres_url, names, roles)
+
+
+async def _create(server: str, service: str) -> postgres.Account:
+    name = f"{service}_{secrets.token_hex(4)}"
+    account = postgres.Account(name, secrets.token_urlsafe(8), secrets.token_urlsafe(8))
+    await postgres.create_databases(server, [account])
+    return account
+
+
+async def _drop(server: str, names: Sequence[str], roles: Sequence[str]) -> None:
+    async with _admin(server) as admin:
+        for name in names:
+            await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        for role in roles:
+            for suffix in ("", "_owner", "_relay"):
+                await admin.execute(f'DROP ROLE "{role}{suffix}"')
+
+
+@asynccontextmanager
+async def _admin(server: str) -> AsyncGenerator[asyncpg.Connection]:
+    admin = await asyncpg.connect(server)
+    try:
+        yield admin
+    finally:
+        await admin.close()
 
 
 @pytest.fixture(scope="session")
@@ -88,6 +136,14 @@ def kafka_broker() -> Iterator[kafka.Throwaway]:
     finally:
         broker.kill()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def web_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The web app as its sources are now, with the SCORM run-time in its folder `lms`."""
+    if not web.is_current():
+        web.build(tmp_path_factory.mktemp("web") / "build.log")
+    return config.web_build()
 
 
 @pytest.fixture

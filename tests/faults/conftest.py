@@ -9,9 +9,9 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import Connection
 
-from faults.stage import CONSUMER, FEED, PRODUCER, Stage, staged
-from faults.wire import Wire
 from lyceum_kit import db, schema
+from tests.faults.stage import CONSUMER, FEED, PRODUCER, Stage, staged
+from tests.faults.wire import Wire
 
 
 @pytest.fixture

@@ -19,14 +19,14 @@ from uuid import UUID, uuid4
 import asyncpg
 import httpx
 
-from faults import node
-from faults.wire import Wire
 from lyceum_kit import db
 from lyceum_kit.ledger import Ledger
 from lyceum_kit.testing import TestKeys
 from lyceum_kit.tokens import Kind
 from lyceum_kit.topics import feeds
 from lyceum_local.postgres import die_with_parent, with_database
+from tests.faults import node
+from tests.faults.wire import Wire
 
 FEED = feeds()["identity"]
 PRODUCER, CONSUMER = "identity", "enrollment"

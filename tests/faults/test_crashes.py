@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 
-from faults.stage import CONSUMER, PRODUCER, Node, Stage, eventually
 from lyceum_kit.consumer import TRIES
+from tests.faults.stage import CONSUMER, PRODUCER, Node, Stage, eventually
 
 # Where a process dies, and with what chance each time it comes by.
 PRODUCERS = {"ledger.appended": 0.01, "relay.numbered": 0.05, "relay.sent": 0.05}

@@ -16,9 +16,9 @@ from confluent_kafka.admin import (
     UserScramCredentialUpsertion,
 )
 
-from faults.stage import CONSUMER, FEED, PRODUCER, Stage, eventually
-from faults.wire import Written
 from lyceum_kit.envelope import Record, to_headers
+from tests.faults.stage import CONSUMER, FEED, PRODUCER, Stage, eventually
+from tests.faults.wire import Written
 
 
 async def test_nobody_but_its_service_writes_a_feed(stage: Stage) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from faults.stage import CONSUMER, FEED, PRODUCER, Stage
+from tests.faults.stage import CONSUMER, FEED, PRODUCER, Stage
 
 HEALED_WITHIN = 10.0  # seconds after the consumer is up
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from faults.stage import FEED, PRODUCER, Stage
 from lyceum.identity.v1.events_pb2 import OrgUnitCreated
 from lyceum_kit.errors import Conflict
+from tests.faults.stage import FEED, PRODUCER, Stage
 
 WRITERS = 16
 STREAMS = 400

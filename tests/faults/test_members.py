@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from faults.stage import CONSUMER, PRODUCER, Node, Stage, eventually
+from tests.faults.stage import CONSUMER, PRODUCER, Node, Stage, eventually
 
 KEYS = [f"k{n}" for n in range(20)]
 SLOW = 0.03  # seconds in a handler; with an event a key a second, one member alone can just keep up

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 
-from faults.stage import CONSUMER, PRODUCER, Node, Stage, eventually, readiness
 from lyceum_local.postgres import Throwaway
+from tests.faults.stage import CONSUMER, PRODUCER, Node, Stage, eventually, readiness
 
 KEYS = [f"k{n}" for n in range(25)]
 A_SECOND = 50  # events

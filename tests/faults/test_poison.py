@@ -4,8 +4,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from faults.stage import CONSUMER, PRODUCER, Node, Stage
 from lyceum_kit.consumer import TRIES
+from tests.faults.stage import CONSUMER, PRODUCER, Node, Stage
 
 KEYS = [f"k{n}" for n in range(100)]
 

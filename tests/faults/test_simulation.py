@@ -4,8 +4,8 @@ from typing import get_args
 
 import pytest
 
-from faults.simulation.engine import Bug
-from faults.simulation.services import School
+from tests.faults.simulation.engine import Bug
+from tests.faults.simulation.services import School
 
 STEPS = 600
 BUGS = [bug for bug in get_args(Bug) if bug]

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from faults.stage import CONSUMER, PRODUCER, Stage, eventually
+from tests.faults.stage import CONSUMER, PRODUCER, Stage, eventually
 
 KEYS = [f"k{n}" for n in range(20)]
 

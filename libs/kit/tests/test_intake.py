@@ -59,7 +59,7 @@ def test_what_lies_beyond_a_gap_waits() -> None:
 def test_a_broken_chain_stops_the_partition_before_the_event() -> None:
     result = cut(Place(2, "e1", 1), [record(2, previous="another")], always(1))
     assert not result.run
-    assert "reconcile" in result.red
+    assert "follows another, but here e1 came before it" in result.red
 
 
 def test_records_of_a_generation_that_was_replaced_are_ignored() -> None:
@@ -74,6 +74,7 @@ class MemorySink:
     """Keeps what it applied; fails a set number of times first."""
 
     place: Place = field(default_factory=Place)
+    remedy: str = "mend it"
     applied: list[int] = field(default_factory=list[int])
     alarms: list[str] = field(default_factory=list[str])
     healed: int = 0
@@ -90,7 +91,8 @@ class MemorySink:
         return {P: (self.place, result)}
 
     async def raise_alarm(self, partition: Partition, alarm: str) -> None:
-        self.alarms.append(alarm)
+        if alarm or (self.alarms and self.alarms[-1].startswith("red:")):
+            self.alarms.append(alarm)
 
     async def count_healed(self, partition: Partition, events: int) -> None:
         self.healed += events
@@ -144,6 +146,27 @@ async def test_a_position_beyond_the_producers_head_is_an_alarm_and_no_event() -
     await intake(sink, Producer(3)).process([record(1), record(4, id="forged"), record(2)])
     assert sink.applied == [1, 2]
     assert "not the producer's" in sink.alarms[0]
+
+
+async def test_what_lies_beyond_the_known_head_waits_while_the_producer_is_away_and_is_no_alarm() -> None:
+    sink, producer = MemorySink(), Producer(2)
+    consumer = intake(sink, producer)
+    await consumer.process([record(1)])
+    producer.head, producer.away = 3, True
+    with pytest.raises(Unavailable):
+        await consumer.process([record(2), record(3)])
+    assert (sink.applied, sink.alarms) == ([1, 2], [])
+    producer.away = False
+    await consumer.process([record(2), record(3)])
+    assert (sink.applied, sink.alarms) == ([1, 2, 3], [])
+
+
+async def test_nothing_is_judged_before_the_producer_was_heard_once() -> None:
+    sink, producer = MemorySink(), Producer(3, away=True)
+    consumer = intake(sink, producer)
+    with pytest.raises(Unavailable):
+        await consumer.process([record(1)])
+    assert (sink.applied, sink.alarms) == ([], [])
 
 
 async def test_unreadable_headers_count_as_lost_and_the_ledgers_event_is_taken() -> None:

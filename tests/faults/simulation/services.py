@@ -17,7 +17,6 @@ from enrollment.enrollment import RecordModule, decide
 from enrollment.handlers import person_of
 from enrollment.rule import ActiveRule, Draft
 from enrollment.rules import Condition, RuleIndex, parse
-from faults.simulation.engine import TENANT, Bug, Handler, Platform, Tx
 from identity import person as people
 from identity.person import Described, Leaves, PersonFacts, Profile, Record, Settle, Statement
 from lyceum.assessment.v1.events_pb2 import ModuleCompleted
@@ -27,6 +26,7 @@ from lyceum.identity.v1 import events_pb2 as identity_pb
 from lyceum_kit import envelope
 from lyceum_kit.envelope import Meta
 from lyceum_kit.topics import feeds
+from tests.faults.simulation.engine import TENANT, Bug, Handler, Platform, Tx
 
 DEPARTMENTS = ("Engineering", "Sales", "Support")
 PEOPLE = [str(UUID(int=n)) for n in range(1, 7)]

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -13,8 +14,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from lyceum_local import backup as backups
 from lyceum_local import config as configuration
 from lyceum_local import lifecycle, supervisor
+from lyceum_local.backup import BackupError
 from lyceum_local.config import Config
 from lyceum_local.kafka import KafkaError
 from lyceum_local.lifecycle import LifecycleError
@@ -54,7 +57,15 @@ def main() -> None:
     """The entry point: what goes wrong in a known way is a sentence, not a traceback."""
     try:
         app()
-    except (PlatformError, LifecycleError, PostgresError, KafkaError, BuildError, LockError) as e:
+    except (
+        PlatformError,
+        LifecycleError,
+        PostgresError,
+        KafkaError,
+        BuildError,
+        LockError,
+        BackupError,
+    ) as e:
         errors.print(str(e), style="red", markup=False, soft_wrap=True)
         sys.exit(1)
 
@@ -92,16 +103,27 @@ def up(
     patience: Annotated[float, typer.Option(help="Seconds to wait until every service is ready.")] = 180,
 ) -> None:
     """Start everything and leave it running. Again: only what is missing."""
+    show_links(start(data, console, split=split, port=port, patience=patience))
+
+
+def start(
+    data: Path | None,
+    out: Console,
+    *,
+    split: bool | None = None,
+    port: int | None = None,
+    patience: float = 180,
+) -> Config:
     began = time.monotonic()
-    with console.status("Looking at what is here") as status:
+    with out.status("Looking at what is here") as status:
 
         def step(text: str) -> None:
-            console.print(f"[dim]{time.monotonic() - began:5.1f} s[/]  {text}")
+            out.print(f"[dim]{time.monotonic() - began:5.1f} s[/]  {text}")
             status.update(text)
 
         config = lifecycle.up(folder(data), split=split, app_port=port, patience=patience, step=step)
-    console.print(f"[green]Everything is ready[/] after {time.monotonic() - began:.1f} s.")
-    show_links(config)
+    out.print(f"[green]Everything is ready[/] after {time.monotonic() - began:.1f} s.")
+    return config
 
 
 def show_links(config: Config) -> None:
@@ -115,25 +137,24 @@ def show_links(config: Config) -> None:
 
 
 @app.command()
-def demo(data: Data = None) -> None:
-    """Start everything and play what is built so far: HR hires, authors publish. Again: only what is missing."""
-    from lyceum_local.demo import play
+def demo(
+    data: Data = None,
+    people: Annotated[int, typer.Option(min=10, help="How many HR lists, the first time.")] = 300,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print links, numbers and ids for programs.")
+    ] = False,
+) -> None:
+    """Start everything and play the whole story: hire, publish, learn, certify. Again: only what is missing."""
+    from lyceum_local.demo.play import play
+    from lyceum_local.demo.screen import Screen, show
 
-    up(data)
-    config = configuration.load(folder(data))
-    assert config
-    with console.status("Playing the demo") as status:
-
-        def step(text: str) -> None:
-            console.print(f"        {text}")
-            status.update(text)
-
-        result = play(config, step)
-    console.print(
-        f"[green]The demo is ready.[/] A hire was on the feed {result.hire_ms:.0f} ms after HR's webhook."
-    )
-    for name, link in result.links:
-        console.print(f"[bold]{name}[/]  {link}", soft_wrap=True)
+    out = errors if as_json else console
+    start(data, out)
+    outcome = play(installed(data), Screen(out), people=people)
+    if as_json:
+        print(json.dumps(asdict(outcome), ensure_ascii=False))  # noqa: T201
+    else:
+        show(outcome, console)
 
 
 @app.command()
@@ -386,6 +407,68 @@ def rebuild(service: Service, data: Data = None) -> None:
         console.print_json(data=answer)
 
 
+@app.command()
+def backup(
+    to: Annotated[Path, typer.Argument(help="A folder that is not there yet. It will hold secrets.")],
+    data: Data = None,
+) -> None:
+    """Copy all that cannot be made anew, at one instant, while people work: ledgers, content, secrets."""
+    config = installed(data)
+    with console.status("Backing up"):
+        made = backups.back_up(config, to.expanduser().absolute())
+    console.print(f"Backed up as of {made.taken_at} to {made.folder}.", soft_wrap=True)
+
+
+@app.command()
+def restore(
+    backup: Annotated[Path, typer.Argument(help="A folder that ./lyceum backup made.")],
+    data: Data = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+) -> None:
+    """Make this installation what a backup holds. What came after the backup is gone from it."""
+    found = backups.read(backup.expanduser().absolute())
+    at = folder(data)
+    if not yes and configuration.load(at) is not None:
+        typer.confirm(f"Replace the ledgers in {at} by those of {found.taken_at}?", abort=True)
+    with console.status("Restoring"):
+        before = backups.restore(at, found)
+    console.print(f"Restored as of {found.taken_at}. Start it: ./lyceum up")
+    if before:
+        console.print(
+            f"The ledgers as they were are in {before}; delete them when all is well.", soft_wrap=True
+        )
+
+
+@app.command()
+def reconcile(
+    service: Annotated[
+        str | None, typer.Argument(help=f"One of {', '.join(SERVICES)}; all without it.")
+    ] = None,
+    data: Data = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+) -> None:
+    """After a restore: show where services and ledgers have different histories, and mend it."""
+    operator = Operator(installed(data))
+    some = [known(service)] if service else SERVICES
+    wrong = [name for name in some if show_reconciliation(operator, name, "GET")]
+    if not wrong:
+        console.print("Everything agrees.")
+        return
+    if not yes:
+        typer.confirm(f"Mend {', '.join(wrong)}?", abort=True)
+    left = [name for name in wrong if show_reconciliation(operator, name, "POST")]
+    if left:
+        stop(f"Not mended: {', '.join(left)}.")
+
+
+def show_reconciliation(operator: Operator, service: str, method: str) -> bool:
+    """True when there is trouble."""
+    report = operator.call(method, f"/api/{service}/system/reconcile")
+    for line in report["told"]:
+        console.print(line, markup=False, soft_wrap=True)
+    return bool(report["trouble"])
+
+
 @tenant_app.command("create")
 def tenant_create(
     slug: str,
@@ -464,7 +547,7 @@ def lock(
     from lyceum_local import locks
 
     if check:
-        wrong = locks.drift()
+        wrong = locks.drift(repository())
         for line in wrong:
             errors.print(line, markup=False)
         if wrong:

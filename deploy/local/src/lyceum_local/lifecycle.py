@@ -164,7 +164,10 @@ def reset(data: Path) -> None:
     for name in ("postgres", "kafka", "clickhouse", "content", "logs"):
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(data / name)
-    for name in ("config.json", "config.json.new", "run.json", "databases.done", "access.done", "up.lock"):
+    for name in (
+        "config.json", "config.json.new", "run.json", "databases.done", "access.done", "up.lock",
+        "demo.json", "demo.json.new",
+    ):  # fmt: skip
         (data / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # somebody else's files are in it: they stay
         data.rmdir()

@@ -11,7 +11,8 @@ first records. Nothing in the service but this module talks to a consumer group.
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -24,6 +25,7 @@ from faststream.kafka.message import FAKE_CONSUMER, KafkaMessage
 from faststream.kafka.schemas import Topic
 from faststream.security import BaseSecurity, SASLScram512
 
+from lyceum_kit import db
 from lyceum_kit.envelope import Record, read_record
 from lyceum_kit.errors import Unavailable
 from lyceum_kit.intake import Intake, Partition
@@ -36,6 +38,7 @@ POLL_MS = 1000
 POLL_RECORDS = 2000
 KAFKA = "Kafka"  # begins the errors that are not a handler's or the database's
 TAIL_CHECK = 2.0  # seconds between two looks at the producers' heads
+STANDING = 15.0  # seconds behind without a step: no rebalance and no restart of a database lasts that long
 
 
 def kafka_options(settings: KitSettings) -> dict[str, Any]:
@@ -85,8 +88,9 @@ class Subscription:
         self._intake = intake
         self._feeds = {feeds()[name].topic: name for name in names}
         self.broker = make_broker(settings, group)
-        self.error = "not started yet"
+        self.error = ""
         self._handling: frozenset[TopicPartition] = frozenset()  # polled and not handled yet
+        self._behind: dict[Partition, tuple[int, float]] = {}  # where it stands, and since when
         subscriber = self.broker.subscriber(
             *(Topic(topic, declare=False) for topic in self._feeds),
             batch=True,
@@ -104,6 +108,12 @@ class Subscription:
         # The only seam: FastStream starts this coroutine with its consumer.
         subscriber._run_consume_loop = self._run  # type: ignore[method-assign]
         self._subscriber = subscriber
+
+    def trouble(self) -> str:
+        """Why readiness is red: partitions that are behind what was sent and have not moved for long."""
+        long_ago = time.monotonic() - STANDING
+        standing = sorted(f"{feed}/{p}" for (feed, p), (_, since) in self._behind.items() if since < long_ago)
+        return f"Behind and not moving: {', '.join(standing)}" if standing else ""
 
     async def run(self) -> None:
         """Until cancelled. Starting fails while Kafka is down: try again."""
@@ -172,11 +182,6 @@ class Subscription:
             with contextlib.suppress(KafkaError, IllegalStateError):
                 await consumer.commit(offsets)
 
-    def assigned(self) -> set[Partition]:
-        """What this member of the group consumes now."""
-        consumer = self._subscriber.consumer
-        return {(self._feeds[tp.topic], tp.partition) for tp in consumer.assignment()} if consumer else set()
-
     async def _handle(self, message: Any) -> None:
         await self._intake.process([self._record(r) for r in message])
 
@@ -201,12 +206,22 @@ class Subscription:
             consumer = self._subscriber.consumer
             if consumer is None or not consumer.assignment():
                 continue
+            drained = await self._drained(consumer)
             try:
-                await self._intake.complete(await self._drained(consumer))
-            except Unavailable as e:
-                log.info("heads not known", error=str(e))
-            except Exception:
-                log.exception("tail check failed")
+                await self._intake.complete(drained)
+            except Exception as e:
+                log.warning("tail check failed", error=f"{type(e).__name__}: {e}", exc_info=not _expected(e))
+            self._note_behind(drained)
+
+    def _note_behind(self, partitions: Iterable[Partition]) -> None:
+        now = time.monotonic()
+        before, self._behind = self._behind, {}
+        for feed, partition in partitions:
+            place = self._intake.next_of((feed, partition)) or 1
+            heads = self._intake.heads.get(feed)
+            if heads and place <= heads[partition].sent:
+                seen = before.get((feed, partition))
+                self._behind[feed, partition] = seen if seen and seen[0] == place else (place, now)
 
     async def _drained(self, consumer: AIOKafkaConsumer) -> dict[Partition, bool]:
         """For each partition of ours, whether we have handled all that Kafka has of it.
@@ -235,4 +250,5 @@ async def _decode(message: KafkaMessage, _original: Callable[..., Any]) -> Any:
 
 
 def _expected(error: Exception) -> bool:
-    return isinstance(error, Unavailable)
+    """Something is away for a while: a traceback would tell nothing."""
+    return isinstance(error, Unavailable) or db.is_outage(error)

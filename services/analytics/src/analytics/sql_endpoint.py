@@ -32,6 +32,7 @@ from analytics.errors import Busy
 from analytics.settings import Settings
 from analytics.sql_gate import NotAllowed, judge
 from lyceum_kit.errors import Unavailable
+from lyceum_kit.serving import Server
 
 log = structlog.get_logger()
 
@@ -292,7 +293,7 @@ async def serve(engine: Engine, settings: Settings) -> None:
         password=password,
         most_bytes=settings.analytics_sql_bytes,
     )
-    server = uvicorn.Server(
+    server = Server(
         uvicorn.Config(
             endpoint,
             host=settings.analytics_sql_host,
@@ -303,7 +304,6 @@ async def serve(engine: Engine, settings: Settings) -> None:
             lifespan="off",
         )
     )
-    server.install_signal_handlers = lambda: None  # type: ignore[method-assign]  # the service stops us
     try:
         await server.serve()
     finally:

@@ -1,0 +1,47 @@
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp
+
+from lyceum_local.gateway import Gateway
+
+
+@pytest.fixture
+def http(tmp_path: Path) -> httpx.AsyncClient:
+    """The front door, with an app behind it in place of each service that says who answered."""
+    names = ("identity", "catalog", "assessment", "analytics")
+    services: dict[str, ASGIApp | str] = {name: PlainTextResponse(name) for name in names}
+    gateway = Gateway(services, app_port=8080, content_port=8081, web=tmp_path)
+    return httpx.AsyncClient(transport=httpx.ASGITransport(gateway), base_url="http://127.0.0.1:8080")
+
+
+@pytest.mark.parametrize(
+    ("path", "service"),
+    [
+        ("/api/identity/me", "identity"),
+        ("/api/identity/readyz", "identity"),
+        ("/api/analytics/metrics/pass_rate", "analytics"),
+        ("/verify/1", "assessment"),
+        ("/badges/issuers/1", "assessment"),
+    ],
+)
+async def test_a_path_leads_to_its_service(http: httpx.AsyncClient, path: str, service: str) -> None:
+    answer = await http.get(path)
+    assert (answer.status_code, answer.text) == (200, service)
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/identity/metrics", "/api/identity/%6detrics", "/api/nobody/me", "/api/"]
+)
+async def test_what_is_not_public_is_not_served(http: httpx.AsyncClient, path: str) -> None:
+    assert (await http.get(path)).status_code == 404
+
+
+async def test_packages_have_hosts_of_their_own_and_nobody_else_gets_in(http: httpx.AsyncClient) -> None:
+    package = {"host": "5f0c4a2e.localhost:8081"}
+    assert (await http.get("/index.html", headers=package)).text == "catalog"
+    assert (await http.get("/__lms/run", headers=package)).text == "assessment"
+    for host in ("evil.example", "a.b.localhost:8081", "127.0.0.1:9999"):
+        assert (await http.get("/api/identity/me", headers={"host": host})).status_code == 421
