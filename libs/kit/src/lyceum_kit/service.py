@@ -158,8 +158,7 @@ async def run_services(
         await server.start()
         http = uvicorn.Server(http_config(settings, app or services[0].http))
         for one in (http, *extra_servers):
-            one.install_signal_handlers = lambda: None  # type: ignore[method-assign]
-            tasks.append(asyncio.create_task(_serve(one), name="http"))
+            tasks.append(asyncio.create_task(serve_http(one), name="http"))
     background = [asyncio.create_task(w.run(), name=name) for name, w in workers.items() if consume]
     background += [
         asyncio.create_task(_forever(task))
@@ -209,7 +208,9 @@ def http_config(settings: KitSettings, app: Any, *, port: int | None = None) -> 
     )
 
 
-async def _serve(server: uvicorn.Server) -> None:
+async def serve_http(server: uvicorn.Server) -> None:
+    """Until cancelled. The server leaves signals alone: whoever runs it stops everything in the right order."""
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
     try:
         await server.serve()
     except asyncio.CancelledError:
