@@ -156,6 +156,12 @@ def ledgers() -> Ledgers:
 
 
 @pytest.fixture
+def new_ledgers() -> type[Ledgers]:
+    """For tests that need many."""
+    return Ledgers
+
+
+@pytest.fixture
 def consumption(engine: Engine, ledgers: Ledgers, settings: Settings) -> Consumption:
     return Consumption(settings, engine, cast("FeedReader", ledgers))
 
