@@ -162,6 +162,35 @@ def new_ledgers() -> type[Ledgers]:
 
 
 @pytest.fixture
+def some_of_each(ledgers: Ledgers) -> Ledgers:
+    """60 events on each feed."""
+    tenant = UUID(int=1)
+    for n in range(60):
+        person = f"p{n % 20}"
+        ledgers.append(
+            tenant,
+            f"person/{person}",
+            identity.UserProvisioned(person_id=person, job=identity.Job(department="Sales")),
+        )
+        ledgers.append(
+            tenant, f"course/c{n % 7}", catalog.CourseCreated(course_id=f"c{n % 7}", title=f"Course {n}")
+        )
+        ledgers.append(
+            tenant,
+            f"enrollment/e{n}",
+            enrollment.LearnerEnrolled(enrollment_id=f"e{n}", person_id=person),
+            key=person,
+        )
+        ledgers.append(
+            tenant,
+            f"attempt/a{n}",
+            assessment.SessionLaunched(attempt_id=f"a{n}", person_id=person),
+            key=person,
+        )
+    return ledgers
+
+
+@pytest.fixture
 def consumption(engine: Engine, ledgers: Ledgers, settings: Settings) -> Consumption:
     return Consumption(settings, engine, cast("FeedReader", ledgers))
 

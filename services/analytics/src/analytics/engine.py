@@ -304,7 +304,8 @@ class Engine:
             except BlockingIOError as e:
                 os.close(held)
                 raise EngineDown(
-                    f"Another process has {folder} open; the embedded engine belongs to one process",
+                    f"Another process has {folder} open: the embedded engine belongs to one process, which"
+                    " `lyceum rebuild analytics` asks",
                     retry_after=2,
                 ) from e
             self._folder_lock = held
