@@ -5,12 +5,14 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import asyncpg
 import pytest
+from playwright.async_api import Browser, async_playwright
 
 from lyceum_kit import logs
 from lyceum_kit.migrations import upgrade_async
@@ -48,29 +50,76 @@ def postgres_url() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+async def migrated(postgres_url: str) -> AsyncIterator[Callable[[str], Awaitable[postgres.Account]]]:
+    """`await migrated("enrollment")`: a service's database after its migrations, to be copied for each test."""
+    made: dict[str, postgres.Account] = {}
+
+    async def template(service: str) -> postgres.Account:
+        if service not in made:
+            account = await _create(postgres_url, service)
+            owner = _url(postgres_url, f"{account.name}_owner", account.owner_password, account.name)
+            await upgrade_async(service, owner, account.name)
+            made[service] = account
+        return made[service]
+
+    yield template
+    await _drop(postgres_url, [a.name for a in made.values()], [a.name for a in made.values()])
+
+
 @pytest.fixture
-async def database(postgres_url: str) -> AsyncIterator[Callable[[str], Awaitable[Database]]]:
+async def database(
+    postgres_url: str, migrated: Callable[[str], Awaitable[postgres.Account]]
+) -> AsyncIterator[Callable[[str], Awaitable[Database]]]:
     """`await database("enrollment")`: a fresh database, migrated when the name is a service's."""
-    made: list[str] = []
+    names: list[str] = []
+    roles: list[str] = []
 
     async def make(service: str) -> Database:
-        name = f"{service}_{secrets.token_hex(4)}"
-        account = postgres.Account(name, secrets.token_urlsafe(8), secrets.token_urlsafe(8))
-        await postgres.create_databases(postgres_url, [account])
-        made.append(name)
-        app = _url(postgres_url, name, account.password, name)
-        owner = _url(postgres_url, f"{name}_owner", account.owner_password, name)
         if service in SERVICES:
-            await upgrade_async(service, owner, name)
-        return Database(app, owner, name)
+            account = await migrated(service)
+            name = f"{service}_{secrets.token_hex(4)}"
+            async with _admin(postgres_url) as admin:
+                await admin.execute(
+                    f'CREATE DATABASE "{name}" TEMPLATE "{account.name}" OWNER "{account.name}_owner"'
+                )
+                await postgres.grant_connect(admin, name, account.name)
+        else:
+            account = await _create(postgres_url, service)
+            name = account.name
+            roles.append(name)
+        names.append(name)
+        app = _url(postgres_url, account.name, account.password, name)
+        owner = _url(postgres_url, f"{account.name}_owner", account.owner_password, name)
+        return Database(app, owner, account.name)
 
     yield make
-    admin = await asyncpg.connect(postgres_url)
-    for name in made:
-        await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-        for role in (name, f"{name}_owner", f"{name}_relay"):
-            await admin.execute(f'DROP ROLE "{role}"')
-    await admin.close()
+    await _drop(postgres_url, names, roles)
+
+
+async def _create(server: str, service: str) -> postgres.Account:
+    name = f"{service}_{secrets.token_hex(4)}"
+    account = postgres.Account(name, secrets.token_urlsafe(8), secrets.token_urlsafe(8))
+    await postgres.create_databases(server, [account])
+    return account
+
+
+async def _drop(server: str, names: Sequence[str], roles: Sequence[str]) -> None:
+    async with _admin(server) as admin:
+        for name in names:
+            await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        for role in roles:
+            for suffix in ("", "_owner", "_relay"):
+                await admin.execute(f'DROP ROLE "{role}{suffix}"')
+
+
+@asynccontextmanager
+async def _admin(server: str) -> AsyncGenerator[asyncpg.Connection]:
+    admin = await asyncpg.connect(server)
+    try:
+        yield admin
+    finally:
+        await admin.close()
 
 
 @pytest.fixture(scope="session")
@@ -84,6 +133,16 @@ def kafka_broker() -> Iterator[kafka.Throwaway]:
     finally:
         broker.kill()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """A real Chromium: the system's, or Playwright's own."""
+    found = os.environ.get("LYCEUM_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        await browser.close()
 
 
 def _url(server: str, user: str, password: str, name: str) -> str:

@@ -28,6 +28,11 @@ export const queryClient = new QueryClient({
 });
 
 export const meQuery = queryOptions({ queryKey: ["me"], queryFn: identity.me, staleTime: 300_000 });
+export const attributesQuery = queryOptions({
+  queryKey: ["rules", "attributes"],
+  queryFn: enrollment.attributes,
+  staleTime: 300_000,
+});
 export const todayQuery = queryOptions({ queryKey: ["learning", "today"], queryFn: enrollment.today });
 export const coursesQuery = (search = "") =>
   queryOptions({ queryKey: ["courses", search], queryFn: () => catalog.courses(search) });

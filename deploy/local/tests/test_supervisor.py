@@ -116,6 +116,13 @@ def test_ports_are_kept_unless_somebody_has_taken_them(installation: configurati
     assert configuration.load(installation.data) == moved
 
 
+def test_two_installations_that_start_at_once_have_ports_of_their_own(tmp_path: Path) -> None:
+    with configuration.port_claims() as one, configuration.port_claims() as other:
+        first = configuration.create(tmp_path / "one", claim=one)
+        second = configuration.create(tmp_path / "other", claim=other)
+    assert not set(first.ports.values()) & set(second.ports.values())
+
+
 def test_the_form_of_an_installation_is_kept(installation: configuration.Config) -> None:
     split = replace(installation, split=True)
     assert lifecycle.settle(installation.data, split, split=None, app_port=None).split

@@ -155,6 +155,28 @@ async def test_a_discarded_event_leaves_who_and_why(ledger: Ledger) -> None:
         await parked.replay(n, who="grace")
 
 
+async def test_a_tenant_keeps_its_own_parked_events_and_no_others(ledger: Ledger) -> None:
+    async def fails(tx: Tx, event: CourseCreated, meta: Meta) -> None:
+        raise ValueError("never")
+
+    consumer, numbering = sink(ledger, fails), Numbering()
+    await consumer.prepare()
+    await apply(consumer, [course(numbering, "ours"), course(numbering, "theirs", OTHER)])
+    parked = Parked(consumer)
+    [theirs] = await parked.open(OTHER)
+    assert [theirs["key"], *(p["key"] for p in await parked.open(TENANT))] == ["course/theirs", "course/ours"]
+    assert len(await parked.open()) == 2
+    n = theirs["n"]
+    for stranger in (
+        parked.show(n, TENANT),
+        parked.replay(n, who="eve", of=TENANT),
+        parked.discard(n, who="eve", why="mischief", of=TENANT),
+    ):
+        with pytest.raises(NotFound):
+            await stranger
+    assert (await parked.show(n, OTHER))["settled"] is None
+
+
 async def test_an_undecodable_body_is_parked_with_its_bytes(ledger: Ledger) -> None:
     from dataclasses import replace
 

@@ -71,7 +71,7 @@ async def test_events_arrive_and_reads_go_on_while_it_runs(
 
     async def read_and_more(feed: str, partition: int, first: int, limit: int) -> list[Record]:
         records = await read(feed, partition, first, limit)
-        if len(arriving) < 20:
+        if len(arriving) < 8:
             new = one_more_of_each(some_of_each, len(arriving))
             arriving.append(asyncio.create_task(consumption.intake.process(new)))
             await asyncio.wait(arriving, timeout=0.05)
@@ -89,7 +89,7 @@ async def test_events_arrive_and_reads_go_on_while_it_runs(
     for before, after in pairwise(seen):
         assert all(after[feed][0] >= before[feed][0] for feed in FEEDS)  # no reader saw less than before
     now = await prints(engine)
-    assert {feed: n for feed, (n, _) in now.items()} == dict.fromkeys(FEEDS, 80)
+    assert {feed: n for feed, (n, _) in now.items()} == dict.fromkeys(FEEDS, 68)
     monkeypatch.setattr(some_of_each, "read", read)
     await consumption.rebuild()
     assert await prints(engine) == now

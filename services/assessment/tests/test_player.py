@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from playwright.async_api import Browser, Frame, Page, async_playwright
+from playwright.async_api import Browser, Frame, Page
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -98,15 +97,6 @@ async def served(world: Any, origins: dict[str, str]) -> AsyncIterator[Any]:
     yield world
     server.should_exit = True
     await running
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        found = shutil.which("chromium") or shutil.which("google-chrome")
-        browser = await playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield browser
-        await browser.close()
 
 
 async def play(world: Any, page: Page, origins: dict[str, str]) -> Frame:

@@ -2,7 +2,6 @@
 
 import os
 import runpy
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -12,7 +11,7 @@ from typing import Any
 from zipfile import ZipFile
 
 import pytest
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Browser, Page
 
 pytestmark = pytest.mark.browser
 CONTENT = Path(__file__).resolve().parents[3] / "content"
@@ -56,16 +55,10 @@ def site(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-async def page() -> Any:
-    async with async_playwright() as playwright:
-        found = (
-            os.environ.get("LYCEUM_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-        )
-        browser = await playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        page = await browser.new_page()
-        page.set_default_timeout(15_000)
-        yield page
-        await browser.close()
+async def page(browser: Browser) -> Page:
+    page = await browser.new_page()
+    page.set_default_timeout(15_000)
+    return page
 
 
 RIGHT = {"phishing": "c", "sign-in": "b", "devices": "b", "data": "c", "incidents": "a"}

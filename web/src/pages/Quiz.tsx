@@ -106,7 +106,7 @@ function Start({
   const earlier = (useQuery(recordsQuery()).data ?? []).filter(
     (r) => r.enrollment_id === enrollment.enrollment_id && r.module_id === module.module_id,
   );
-  const graded = earlier.filter((r) => r.completed_at);
+  const graded = earlier.filter((r) => r.state === "passed" || r.state === "failed");
   const left = rules?.max_attempts ? Math.max(0, rules.max_attempts - graded.length) : null;
   const running = earlier.length > graded.length;
   return (
@@ -155,7 +155,7 @@ function Start({
           <ul className="plain stack">
             {graded.map((r) => (
               <li key={r.attempt_id} className="row between">
-                <span className="soft">{moment(r.completed_at)}</span>
+                <span className="soft">{moment(r.completed_at ?? r.started_at)}</span>
                 <span className="row">
                   <span className="num">{r.score == null ? "" : `${points(r.score)} %`}</span>
                   <Chip tone={stateWords(r.state).tone}>{stateWords(r.state).text}</Chip>

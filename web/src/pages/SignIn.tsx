@@ -26,9 +26,9 @@ const groupOf = (persona: Persona): Role =>
 
 export function SignIn() {
   useTitle("Sign in");
-  const back = useSearch({ from: "/sign-in" }).return;
+  const { return: back, find = "" } = useSearch({ from: "/sign-in" });
   const client = useQueryClient();
-  const [typed, setTyped] = useState("");
+  const [typed, setTyped] = useState(find);
   const list = useQuery({ queryKey: ["personas"], queryFn: () => personas() });
   const enter = useMutation({
     mutationFn: (persona: Persona) => signIn(persona.person_id),

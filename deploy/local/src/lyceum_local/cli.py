@@ -6,12 +6,13 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from lyceum_local import config as configuration
 from lyceum_local import lifecycle, supervisor
@@ -92,16 +93,27 @@ def up(
     patience: Annotated[float, typer.Option(help="Seconds to wait until every service is ready.")] = 180,
 ) -> None:
     """Start everything and leave it running. Again: only what is missing."""
+    show_links(start(data, console, split=split, port=port, patience=patience))
+
+
+def start(
+    data: Path | None,
+    out: Console,
+    *,
+    split: bool | None = None,
+    port: int | None = None,
+    patience: float = 180,
+) -> Config:
     began = time.monotonic()
-    with console.status("Looking at what is here") as status:
+    with out.status("Looking at what is here") as status:
 
         def step(text: str) -> None:
-            console.print(f"[dim]{time.monotonic() - began:5.1f} s[/]  {text}")
+            out.print(f"[dim]{time.monotonic() - began:5.1f} s[/]  {text}")
             status.update(text)
 
         config = lifecycle.up(folder(data), split=split, app_port=port, patience=patience, step=step)
-    console.print(f"[green]Everything is ready[/] after {time.monotonic() - began:.1f} s.")
-    show_links(config)
+    out.print(f"[green]Everything is ready[/] after {time.monotonic() - began:.1f} s.")
+    return config
 
 
 def show_links(config: Config) -> None:
@@ -115,25 +127,24 @@ def show_links(config: Config) -> None:
 
 
 @app.command()
-def demo(data: Data = None) -> None:
-    """Start everything and play what is built so far: HR hires, authors publish. Again: only what is missing."""
-    from lyceum_local.demo import play
+def demo(
+    data: Data = None,
+    people: Annotated[int, typer.Option(min=10, help="How many HR lists, the first time.")] = 300,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print links, numbers and ids for programs.")
+    ] = False,
+) -> None:
+    """Start everything and play the whole story: hire, publish, learn, certify. Again: only what is missing."""
+    from lyceum_local.demo.play import play
+    from lyceum_local.demo.screen import Screen, show
 
-    up(data)
-    config = configuration.load(folder(data))
-    assert config
-    with console.status("Playing the demo") as status:
-
-        def step(text: str) -> None:
-            console.print(f"        {text}")
-            status.update(text)
-
-        result = play(config, step)
-    console.print(
-        f"[green]The demo is ready.[/] A hire was on the feed {result.hire_ms:.0f} ms after HR's webhook."
-    )
-    for name, link in result.links:
-        console.print(f"[bold]{name}[/]  {link}", soft_wrap=True)
+    out = errors if as_json else console
+    start(data, out)
+    outcome = play(installed(data), Screen(out), people=people)
+    if as_json:
+        print(json.dumps(asdict(outcome), ensure_ascii=False))  # noqa: T201
+    else:
+        show(outcome, console)
 
 
 @app.command()
@@ -473,7 +484,7 @@ def lock(
     from lyceum_local import locks
 
     if check:
-        wrong = locks.drift()
+        wrong = locks.drift(repository())
         for line in wrong:
             errors.print(line, markup=False)
         if wrong:

@@ -1,15 +1,18 @@
 """One installation's ports and secrets, made once, and the environment that each service gets from them."""
 
 import base64
+import fcntl
 import hashlib
 import json
 import os
 import secrets
 import socket
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from lyceum_local.paths import CONTRACTED, repository
+from lyceum_local.paths import CONTRACTED, cache_folder, repository
 
 # The ports people see are tried first; the next free one is taken and remembered when somebody else has it.
 PREFERRED = {
@@ -32,6 +35,10 @@ PREFERRED = {
     "assessment_http": 8094,
     "assessment_grpc": 9194,
 }
+
+
+# Whether one may have that port.
+Claim = Callable[[int], bool]
 
 
 def _secret() -> str:
@@ -105,6 +112,7 @@ class Config:
             "LYCEUM_GRPC_HOST": "127.0.0.1",
             "LYCEUM_GRPC_PORT": str(self.grpc_port(service)),
             "LYCEUM_GRPC_REFLECTION": "true",
+            "LYCEUM_DRAIN_SECONDS": "0",  # no balancer stands before them
             "LYCEUM_APP_ORIGIN": self.app_origin,
             "LYCEUM_CONTENT_ORIGIN": f"http://{{package}}.localhost:{self.ports['content']}",
             "LYCEUM_JWKS_URL": f"{self.app_origin}/api/identity/jwks",
@@ -168,26 +176,6 @@ def load(data: Path) -> Config | None:
     return Config(data, content["ports"], Secrets(**content["secrets"]), content["split"])
 
 
-def create(data: Path, *, split: bool = False, app_port: int | None = None) -> Config:
-    """A new installation with fresh secrets, on ports that are free now."""
-    return Config(data, choose_ports({"app": app_port} if app_port else {}), Secrets(), split)
-
-
-def choose_ports(
-    wanted: dict[str, int] | None = None, *, keep: dict[str, int] | None = None
-) -> dict[str, int]:
-    """A free port for each part: the one it had, else the wanted or usual one, else the next free one."""
-    taken: set[int] = set()
-    chosen: dict[str, int] = {}
-    for name, usual in PREFERRED.items():
-        port = (wanted or {}).get(name) or (keep or {}).get(name) or usual
-        while port in taken or not is_free(port):
-            port += 1
-        taken.add(port)
-        chosen[name] = port
-    return chosen
-
-
 def is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -196,6 +184,45 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+@contextmanager
+def port_claims() -> Generator[Claim]:
+    """Claims ports until the end. Parts bind theirs seconds after they were chosen: two installations that start
+    at once would otherwise choose the same ones."""
+    folder = cache_folder() / "ports"
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as held:
+
+        def claim(port: int) -> bool:
+            lock = held.enter_context((folder / str(port)).open("w"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return is_free(port)
+
+        yield claim
+
+
+def choose_ports(
+    wanted: dict[str, int] | None = None, *, keep: dict[str, int] | None = None, claim: Claim
+) -> dict[str, int]:
+    """A port for each part that `claim` gives: the one it had, else the wanted or usual one, else the next."""
+    taken: set[int] = set()
+    chosen: dict[str, int] = {}
+    for name, usual in PREFERRED.items():
+        port = (wanted or {}).get(name) or (keep or {}).get(name) or usual
+        while port in taken or not claim(port):
+            port += 1
+        taken.add(port)
+        chosen[name] = port
+    return chosen
+
+
+def create(data: Path, *, split: bool = False, app_port: int | None = None, claim: Claim = is_free) -> Config:
+    """A new installation with fresh secrets, on ports that are free now."""
+    return Config(data, choose_ports({"app": app_port} if app_port else {}, claim=claim), Secrets(), split)
 
 
 def environment(variables: dict[str, str]) -> dict[str, str]:

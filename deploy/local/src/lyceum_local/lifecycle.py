@@ -38,7 +38,7 @@ def only_one(data: Path) -> Generator[None]:
 
 def up(data: Path, *, split: bool | None, app_port: int | None, patience: float, step: Say) -> Config:
     """Bring everything up and wait until every service is ready. Running parts stay as they are."""
-    with only_one(data):
+    with only_one(data), configuration.port_claims() as claim:
         fetch(data, step)
         config = configuration.load(data)
         process = supervisor.running(data)
@@ -51,7 +51,7 @@ def up(data: Path, *, split: bool | None, app_port: int | None, patience: float,
             down(data)
             process = None
         if config is None or process is None:
-            config = settle(data, config, split=split, app_port=app_port)
+            config = settle(data, config, split=split, app_port=app_port, claim=claim)
             step("Starting PostgreSQL, Kafka and the services")
             process = start_supervisor(config)
         else:
@@ -73,13 +73,22 @@ def fetch(data: Path, step: Say) -> None:
         web.build(data / "logs" / "web-build.log")
 
 
-def settle(data: Path, config: Config | None, *, split: bool | None, app_port: int | None) -> Config:
+def settle(
+    data: Path,
+    config: Config | None,
+    *,
+    split: bool | None,
+    app_port: int | None,
+    claim: configuration.Claim = configuration.is_free,
+) -> Config:
     """The configuration to start with: ports that others took meanwhile are replaced."""
     if config is None:
-        config = configuration.create(data, split=bool(split), app_port=app_port)
+        config = configuration.create(data, split=bool(split), app_port=app_port, claim=claim)
     else:
         supervisor.stop_leftovers(data)
-        ports = configuration.choose_ports({"app": app_port} if app_port else {}, keep=config.ports)
+        ports = configuration.choose_ports(
+            {"app": app_port} if app_port else {}, keep=config.ports, claim=claim
+        )
         config = replace(config, ports=ports, split=config.split if split is None else split)
     config.save()
     return config
@@ -155,7 +164,10 @@ def reset(data: Path) -> None:
     for name in ("postgres", "kafka", "clickhouse", "content", "logs"):
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(data / name)
-    for name in ("config.json", "config.json.new", "run.json", "databases.done", "access.done", "up.lock"):
+    for name in (
+        "config.json", "config.json.new", "run.json", "databases.done", "access.done", "up.lock",
+        "demo.json", "demo.json.new",
+    ):  # fmt: skip
         (data / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # somebody else's files are in it: they stay
         data.rmdir()

@@ -41,23 +41,35 @@ def build(log: Path) -> None:
     """`npm ci` when the lock changed, then `npm run build`."""
     web = repository() / "web"
     was = sources(web)
-    lock = hashlib.sha256((web / "package-lock.json").read_bytes()).hexdigest()
-    installed = web / "node_modules" / ".lyceum-lock"
-    with log.open("w") as out:
-        if not installed.exists() or installed.read_text() != lock:
-            _npm(web, log, out.fileno(), "ci", "--no-audit", "--no-fund")
-            installed.write_text(lock)
-        _npm(web, log, out.fileno(), "run", "build")
+    install(log)
+    _npm(log, "run", "build")
     (web / "dist" / STAMP).write_text(was)
 
 
-def _npm(web: Path, log: Path, out: int, *arguments: str) -> None:
+def install(log: Path) -> Path:
+    """`npm ci` when the lock changed. Returns node_modules."""
+    web = repository() / "web"
+    lock = hashlib.sha256((web / "package-lock.json").read_bytes()).hexdigest()
+    installed = web / "node_modules" / ".lyceum-lock"
+    if not installed.exists() or installed.read_text() != lock:
+        _npm(log, "ci", "--no-audit", "--no-fund")
+        installed.write_text(lock)
+    return installed.parent
+
+
+def _npm(log: Path, *arguments: str) -> None:
     # The environment's own programs first, or npm's scripts would run a Node of the system.
     here = Path(sys.executable).parent
     env = os.environ | {"PATH": f"{here}{os.pathsep}{os.environ.get('PATH', '')}", "CI": "1"}
-    ran = subprocess.run(
-        [str(here / "npm"), *arguments], cwd=web, env=env, stdout=out, stderr=out, check=False
-    )
+    with log.open("w") as out:
+        ran = subprocess.run(
+            [str(here / "npm"), *arguments],
+            cwd=repository() / "web",
+            env=env,
+            stdout=out,
+            stderr=out,
+            check=False,
+        )
     if ran.returncode:
         end = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
         raise BuildError(f"npm {arguments[0]} failed (all of it in {log}):\n{end}")

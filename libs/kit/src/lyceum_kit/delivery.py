@@ -50,7 +50,15 @@ class Delivery:
         random.Random(seed).shuffle(some)  # noqa: S311
         await self.batch(some)
 
-    def record(self, message: Message, *, tenant: UUID, stream: str, key: str | None = None) -> Record:
+    def record(
+        self,
+        message: Message,
+        *,
+        tenant: UUID,
+        stream: str,
+        key: str | None = None,
+        event_id: UUID | None = None,
+    ) -> Record:
         """The record a producer's relay would have sent next."""
         feed = _feed_of(message)
         key = key or stream
@@ -58,7 +66,7 @@ class Delivery:
         position, previous = self._heads.get((feed.name, partition), (0, ""))
         version = self._versions.get((tenant, stream), 0) + 1
         meta = Meta(
-            id=uuid4(),
+            id=event_id or uuid4(),
             type=message.DESCRIPTOR.full_name,
             source=f"lyceum/{feed.name}",
             stream=stream,

@@ -41,8 +41,10 @@ class Stream(NamedTuple):
     events: list[Message]
 
 
-@dataclass(frozen=True)
-class _Appended:
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """An event that is queued in a transaction."""
+
     stream: str
     version: int
     key: str
@@ -50,6 +52,11 @@ class _Appended:
     type: str
     data: bytes
     message: Message
+    at: datetime
+    actor: str
+    correlation_id: str
+    causation_id: str
+    traceparent: str
 
 
 @dataclass(frozen=True)
@@ -71,13 +78,15 @@ _LOAD_MANY = text(
 # follows the order of appending.
 _APPEND = """
 WITH rows AS (
-  SELECT * FROM unnest($1::text[], $2::int[], $3::uuid[], $4::text[], $5::text[], $6::bytea[], $7::smallint[])
-    WITH ORDINALITY AS r(stream, version, id, type, key, data, partition, n)
+  SELECT * FROM unnest($3::text[], $4::int[], $5::uuid[], $6::text[], $7::text[], $8::bytea[], $9::smallint[],
+    $10::timestamptz[], $11::text[], $12::text[], $13::text[], $14::text[])
+    WITH ORDINALITY AS r(stream, version, id, type, key, data, partition,
+      at, actor, correlation_id, causation_id, traceparent, n)
 ), stored AS (
   INSERT INTO events (tenant, stream, version, id, type, key, at, actor, data, correlation_id, causation_id, traceparent)
-  SELECT $8, stream, version, id, type, key, $9, $10, data, $11, $12, $13 FROM rows
+  SELECT $1, stream, version, id, type, key, at, actor, data, correlation_id, causation_id, traceparent FROM rows
 )
-INSERT INTO outbox (feed, partition, id) SELECT $14, partition, id FROM rows
+INSERT INTO outbox (feed, partition, id) SELECT $2, partition, id FROM rows
 """
 _SET_TIMER = text(
     "INSERT INTO timers (tenant, kind, key, due_at, next_at, payload)"
@@ -102,7 +111,9 @@ class Tx:
         actor: str = "",
         correlation_id: str = "",
         causation_id: str = "",
+        shared: list[Appended] | None = None,
     ) -> None:
+        """`shared`: the queue of a group of commands that are committed together; whoever opened it writes it."""
         self.conn = conn
         self.tenant = tenant
         self.now = now
@@ -111,7 +122,8 @@ class Tx:
         self.correlation_id = correlation_id or str(new_id())
         self.causation_id = causation_id
         self._feed = feed
-        self._appended: list[_Appended] = []
+        self._appended: list[Appended] = [] if shared is None else shared
+        self._is_shared = shared is not None
         self._timers: dict[tuple[str, str], _TimerSet] = {}
 
     async def load(self, stream: str) -> Stream:
@@ -149,8 +161,8 @@ class Tx:
 
     async def flush(self) -> None:
         """Write what was queued. Called by whoever opened the transaction."""
-        if self._appended:
-            await self._write_events()
+        if self._appended and not self._is_shared:
+            await write(self.conn, self.tenant, self._feed, self._appended)
             self._appended = []
         for timer in self._timers.values():
             row = {"tenant": self.tenant, "kind": timer.kind, "key": timer.key}
@@ -164,32 +176,6 @@ class Tx:
     def has_events(self) -> bool:
         return bool(self._appended)
 
-    async def _write_events(self) -> None:
-        rows = self._appended
-        try:
-            async with db.driver(self.conn) as connection:
-                await connection.execute(
-                    _APPEND,
-                    [r.stream for r in rows],
-                    [r.version for r in rows],
-                    [r.id for r in rows],
-                    [r.type for r in rows],
-                    [r.key for r in rows],
-                    [r.data for r in rows],
-                    [self._feed.partition_of(r.key) for r in rows],
-                    self.tenant,
-                    self.now,
-                    self.actor,
-                    self.correlation_id,
-                    self.causation_id,
-                    current_traceparent(),
-                    self._feed.name,
-                )
-        except asyncpg.UniqueViolationError as e:
-            if e.constraint_name != "events_pkey":
-                raise
-            raise Conflict from e
-
     def _decode(self, type_name: str, data: bytes) -> Message:
         return self._feed.messages[type_name].FromString(data)
 
@@ -197,7 +183,7 @@ class Tx:
         events = events + [a.message for a in self._appended if a.stream == stream]
         return Stream(len(events), events)
 
-    def _checked(self, stream: str, version: int, key: str, message: Message) -> _Appended:
+    def _checked(self, stream: str, version: int, key: str, message: Message) -> Appended:
         name = message.DESCRIPTOR.full_name
         if name not in self._feed.messages:
             raise ValueError(f"{name} is not of feed {self._feed.name!r}")
@@ -208,7 +194,47 @@ class Tx:
         data = message.SerializeToString()
         if len(data) > MAX_EVENT_BYTES:
             raise ValueError(f"{name} has {len(data)} bytes, more than {MAX_EVENT_BYTES}")
-        return _Appended(stream, version, key, self.new_id(), name, data, message)
+        return Appended(
+            stream,
+            version,
+            key,
+            self.new_id(),
+            name,
+            data,
+            message,
+            self.now,
+            self.actor,
+            self.correlation_id,
+            self.causation_id,
+            current_traceparent(),
+        )
+
+
+async def write(conn: AsyncConnection, tenant: UUID, feed: Feed, rows: Sequence[Appended]) -> None:
+    """Store events of one tenant and queue them for the relay. Raises Conflict when a version is taken."""
+    try:
+        async with db.driver(conn) as connection:
+            await connection.execute(
+                _APPEND,
+                tenant,
+                feed.name,
+                [r.stream for r in rows],
+                [r.version for r in rows],
+                [r.id for r in rows],
+                [r.type for r in rows],
+                [r.key for r in rows],
+                [r.data for r in rows],
+                [feed.partition_of(r.key) for r in rows],
+                [r.at for r in rows],
+                [r.actor for r in rows],
+                [r.correlation_id for r in rows],
+                [r.causation_id for r in rows],
+                [r.traceparent for r in rows],
+            )
+    except asyncpg.UniqueViolationError as e:
+        if e.constraint_name != "events_pkey":
+            raise
+        raise Conflict from e
 
 
 class Ledger:

@@ -4,27 +4,28 @@ The local edition runs several services in one process through the same `Running
 """
 
 import asyncio
-import contextlib
 import signal
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import structlog
 import typer
-import uvicorn
 from fastapi import FastAPI
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 
-from lyceum_kit import logs, system, telemetry
+from lyceum_kit import db, logs, system, telemetry
 from lyceum_kit.consumer import Consumes, HandlerSink
+from lyceum_kit.errors import Unavailable
 from lyceum_kit.feed import FeedReader, FeedSource, event_feed
+from lyceum_kit.http import drain
 from lyceum_kit.intake import Intake
 from lyceum_kit.ledger import Ledger
 from lyceum_kit.parked import Parked
-from lyceum_kit.patience import PatientProtocol
 from lyceum_kit.relay import Relay
 from lyceum_kit.rpc import Peers, RpcService, make_server
+from lyceum_kit.serving import FINISH_SECONDS, HttpServers
 from lyceum_kit.settings import KitSettings
 from lyceum_kit.timers import TimerHandler, Timers
 from lyceum_kit.tokens import Verifier
@@ -32,6 +33,13 @@ from lyceum_kit.topics import feeds
 from lyceum_kit.wire import Subscription, kafka_options
 
 log = structlog.get_logger()
+
+UNSENT = 10.0  # seconds that events may wait for Kafka before readiness says so
+
+_UNSENT = text(
+    "SELECT coalesce(sum(sent), 0) AS sent,"
+    " coalesce(sum(head - sent), 0) + (SELECT count(*) FROM outbox) AS waiting FROM feed_head"
+)
 
 Task = Callable[[], Awaitable[None]]
 S = TypeVar("S", bound=KitSettings)
@@ -77,6 +85,21 @@ class Workers:
             else None
         )
         self.parked = Parked(self.sink)
+        self._unsent: tuple[int, float] | None = None  # the last that was sent, and since when
+
+    async def check(self) -> None:
+        """For readiness: red while events are not sent, or not handled, for long."""
+        assert self.service.ledger
+        async with self.service.ledger.engine.connect() as conn:
+            row = (await conn.execute(_UNSENT)).one()
+        if not row.waiting:
+            self._unsent = None
+        elif self._unsent is None or self._unsent[0] != row.sent:
+            self._unsent = (row.sent, time.monotonic())
+        elif time.monotonic() - self._unsent[1] > UNSENT:
+            raise Unavailable(f"{row.waiting} events wait to be sent to Kafka")
+        if self.subscription and (why := self.subscription.trouble()):
+            raise Unavailable(why)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -107,6 +130,19 @@ def role_of(url: str) -> str:
     return role
 
 
+async def _once_there(task: Task, stop: asyncio.Event) -> None:
+    """A service may start before its database does."""
+    while not stop.is_set():
+        try:
+            await task()
+            return
+        except Exception as e:
+            if not (isinstance(e, Unavailable) or db.is_outage(e)):
+                raise
+            log.warning("start waits", error=f"{type(e).__name__}: {e}")
+            await asyncio.sleep(0.3)
+
+
 async def _forever(task: Task) -> None:
     while True:
         try:
@@ -123,9 +159,10 @@ async def run_services(
     serve: bool = True,
     consume: bool = True,
     app: Any = None,
-    extra_servers: Sequence[uvicorn.Server] = (),
+    more_ports: Sequence[int] = (),
 ) -> None:
-    """Run until SIGTERM or SIGINT, then stop in order: intake of requests, consumers, connections.
+    """Run until SIGTERM or SIGINT. Then, so that no request fails when another replica is there: say that it stops,
+    leave feeds and timers to others, go on answering until balancers have noticed, finish what is under way, close.
 
     `app` replaces the HTTP app of a single service, for a process that hosts several behind one port.
     """
@@ -147,18 +184,17 @@ async def run_services(
     workers = {s.name: Workers(s) for s in services if s.ledger}
     for service in services:
         system.attach(service.http, service.name, workers.get(service.name), sources, service.verifier)
-    tasks: list[asyncio.Task[None]] = []
     for service in services:
         for task in service.on_start:
-            await task()
-    server = None
-    if serve:
+            await _once_there(task, stop)
+    http = server = None
+    serving: list[asyncio.Task[None]] = []
+    if serve and not stop.is_set():
         rpcs = [rpc for s in services for rpc in s.rpc] + ([event_feed(sources)] if sources else [])
         server = make_server(settings, rpcs, services[0].verifier)
         await server.start()
-        http = uvicorn.Server(http_config(settings, app or services[0].http))
-        for one in (http, *extra_servers):
-            tasks.append(asyncio.create_task(serve_http(one), name="http"))
+        http = HttpServers(settings, app or services[0].http, [settings.http_port, *more_ports])
+        serving = [asyncio.create_task(http.run(), name="http")]
     background = [asyncio.create_task(w.run(), name=name) for name, w in workers.items() if consume]
     background += [
         asyncio.create_task(_forever(task))
@@ -168,19 +204,20 @@ async def run_services(
     ]
     waiting = asyncio.create_task(stop.wait())
     try:
-        done, _ = await asyncio.wait({waiting, *tasks, *background}, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({waiting, *serving, *background}, return_when=asyncio.FIRST_COMPLETED)
         for task in done - {waiting}:
             task.result()
     finally:
         log.info("stopping")
+        for service in services:
+            drain(service.http)
         for task in background:
             task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
-        if server:
-            await server.stop(grace=5)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        noticed = asyncio.sleep(settings.drain_seconds if serving else 0)
+        await asyncio.gather(*background, noticed, return_exceptions=True)
+        if http and server:
+            http.stop()
+            await asyncio.gather(*serving, server.stop(grace=FINISH_SECONDS), return_exceptions=True)
         for service in services:
             for task in service.on_stop:
                 await task()
@@ -191,33 +228,6 @@ async def run_services(
         for source in sources.values():
             await source.close()
         telemetry.shutdown()
-
-
-def http_config(settings: KitSettings, app: Any, *, port: int | None = None) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        host=settings.http_host,
-        port=settings.http_port if port is None else port,
-        http=PatientProtocol,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=30,
-        h11_max_incomplete_event_size=64 * 1024,
-        lifespan="off",
-    )
-
-
-async def serve_http(server: uvicorn.Server) -> None:
-    """Until cancelled. The server leaves signals alone: whoever runs it stops everything in the right order."""
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
-    try:
-        await server.serve()
-    except asyncio.CancelledError:
-        server.should_exit = True
-        with contextlib.suppress(Exception):
-            await server.shutdown()
-        raise
 
 
 def main(build: Callable[[S], Service], settings_class: type[S]) -> None:

@@ -1,19 +1,24 @@
 """What operators see of a service: feeds, progress, relay, timers, parked events. Routes under /system."""
 
 from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Path
 from sqlalchemy import text
 
 from lyceum_kit.errors import Unavailable
 from lyceum_kit.feed import FeedSource
 from lyceum_kit.http import Model, allow
+from lyceum_kit.settings import KitSettings
 from lyceum_kit.tokens import Caller, Verifier
 
 if TYPE_CHECKING:
     from lyceum_kit.service import Workers
 
-Operator = Annotated[Caller, allow("admin", "operator")]
+Keeper = Annotated[
+    Caller, allow("admin", "operator")
+]  # of parked events: an administrator sees the tenant's own
+Number = Annotated[int, Path(ge=1, lt=2**63)]
 
 _PROGRESS = text(
     "SELECT feed, partition, generation, next, healed, alarm, tries FROM progress WHERE consumer = :consumer"
@@ -22,6 +27,16 @@ _PROGRESS = text(
 _OUTBOX = text(
     "SELECT count(*) AS rows, coalesce(extract(epoch FROM now() - min(queued_at)), 0) AS age FROM outbox"
 )
+
+
+def platform_wide(settings: KitSettings) -> Any:
+    """Who may see what is of no tenant. Whoever administers a tenant of the local edition owns the machine too."""
+    return allow("operator", "admin") if settings.edition == "local" else allow("operator")
+
+
+def tenant_of(who: Caller) -> UUID | None:
+    """None: all of them."""
+    return None if who.every_tenant else who.tenant
 
 
 class Discard(Model):
@@ -57,7 +72,9 @@ async def consumers(workers: "Workers") -> list[dict[str, Any]]:
     return entries
 
 
-async def report(service: str, workers: "Workers", sources: dict[str, FeedSource]) -> dict[str, Any]:
+async def report(
+    service: str, workers: "Workers", sources: dict[str, FeedSource], of: UUID | None = None
+) -> dict[str, Any]:
     assert workers.service.ledger
     async with workers.service.ledger.engine.connect() as conn:
         outbox = (await conn.execute(_OUTBOX)).one()
@@ -86,7 +103,7 @@ async def report(service: str, workers: "Workers", sources: dict[str, FeedSource
         "feeds": feeds,
         "consumers": await consumers(workers),
         "consumer_error": workers.subscription.error if workers.subscription else "",
-        "parked": await workers.parked.open(),
+        "parked": await workers.parked.open(of),
         "timers": await workers.timers.status(),
     }
 
@@ -97,30 +114,31 @@ def attach(
     """Add the operator's routes to a service's app. A service without a ledger brings its own."""
     if workers is None:
         return
+    app.state.checks["feeds"] = workers.check
     router = APIRouter(prefix=f"/api/{service}/system", tags=["system"])
 
     @router.get("/feeds")
-    async def feeds(who: Operator) -> dict[str, Any]:  # noqa: ARG001
+    async def feeds(who: Annotated[Caller, platform_wide(workers.service.settings)]) -> dict[str, Any]:
         """Feeds with `next` against head, healed gaps, relay, timers and parked events."""
-        return await report(service, workers, sources)
+        return await report(service, workers, sources, tenant_of(who))
 
     @router.get("/parked")
-    async def parked(who: Operator) -> dict[str, Any]:  # noqa: ARG001
-        return {"items": await workers.parked.open(), "next": None}
+    async def parked(who: Keeper) -> dict[str, Any]:
+        return {"items": await workers.parked.open(tenant_of(who)), "next": None}
 
     @router.get("/parked/{n}")
-    async def show(n: int, who: Operator) -> dict[str, Any]:  # noqa: ARG001
-        return await workers.parked.show(n)
+    async def show(n: Number, who: Keeper) -> dict[str, Any]:
+        return await workers.parked.show(n, tenant_of(who))
 
     @router.post("/parked/{n}/replay")
-    async def replay(n: int, who: Operator) -> dict[str, int]:
+    async def replay(n: Number, who: Keeper) -> dict[str, int]:
         """Handle the event and all later ones of its key, in order."""
-        return {"handled": await workers.parked.replay(n, who=who.subject)}
+        return {"handled": await workers.parked.replay(n, who=who.subject, of=tenant_of(who))}
 
     @router.post("/parked/{n}/discard", status_code=204)
-    async def discard(n: int, body: Discard, who: Operator) -> None:
+    async def discard(n: Number, body: Discard, who: Keeper) -> None:
         """Let this one event go, for a stated reason."""
-        await workers.parked.discard(n, who=who.subject, why=body.why)
+        await workers.parked.discard(n, who=who.subject, why=body.why, of=tenant_of(who))
 
     _ = feeds, parked, show, replay, discard, verifier
     app.include_router(router)

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -36,6 +36,7 @@ log = structlog.get_logger()
 POLL_MS = 1000
 POLL_RECORDS = 2000
 TAIL_CHECK = 2.0  # seconds between two looks at the producers' heads
+STANDING = 15.0  # seconds behind without a step: no rebalance and no restart of a database lasts that long
 
 
 def kafka_options(settings: KitSettings) -> dict[str, Any]:
@@ -86,7 +87,7 @@ class Subscription:
         self._feeds = {feeds()[name].topic: name for name in names}
         self.broker = make_broker(settings, group)
         self.error = ""
-        self.polled_at = time.monotonic()
+        self._behind: dict[Partition, tuple[int, float]] = {}  # where it stands, and since when
         subscriber = self.broker.subscriber(
             *(Topic(topic, declare=False) for topic in self._feeds),
             batch=True,
@@ -104,6 +105,12 @@ class Subscription:
         # The only seam: FastStream starts this coroutine with its consumer.
         subscriber._run_consume_loop = self._run  # type: ignore[method-assign]
         self._subscriber = subscriber
+
+    def trouble(self) -> str:
+        """Why readiness is red: partitions that are behind what was sent and have not moved for long."""
+        long_ago = time.monotonic() - STANDING
+        standing = sorted(f"{feed}/{p}" for (feed, p), (_, since) in self._behind.items() if since < long_ago)
+        return f"Behind and not moving: {', '.join(standing)}" if standing else ""
 
     async def run(self) -> None:
         """Until cancelled. Starting fails while Kafka is down: try again."""
@@ -133,7 +140,6 @@ class Subscription:
         while True:
             try:
                 polled = await consumer.getmany(timeout_ms=POLL_MS, max_records=POLL_RECORDS)
-                self.polled_at = time.monotonic()
             except ConsumerStoppedError:
                 return
             except KafkaError as e:
@@ -190,12 +196,24 @@ class Subscription:
             consumer = self._subscriber.consumer
             if consumer is None or not consumer.assignment():
                 continue
+            drained = await self._drained(consumer)
             try:
-                await self._intake.complete(await self._drained(consumer))
+                await self._intake.complete(drained)
             except Unavailable as e:
                 log.info("heads not known", error=str(e))
             except Exception:
                 log.exception("tail check failed")
+            self._note_behind(drained)
+
+    def _note_behind(self, partitions: Iterable[Partition]) -> None:
+        now = time.monotonic()
+        before, self._behind = self._behind, {}
+        for feed, partition in partitions:
+            place = self._intake.next_of((feed, partition)) or 1
+            heads = self._intake.heads.get(feed)
+            if heads and place <= heads[partition].sent:
+                seen = before.get((feed, partition))
+                self._behind[feed, partition] = seen if seen and seen[0] == place else (place, now)
 
     async def _drained(self, consumer: AIOKafkaConsumer) -> dict[Partition, bool]:
         """For each partition of ours, whether we have read all that Kafka has of it."""

@@ -285,6 +285,8 @@ class Consumption:
         red = [f"{f}/{p}" for (f, p), note in self.sink.notes.items() if note.alarm.startswith("red:")]
         if red:
             raise Unavailable(f"These partitions stand still: {', '.join(sorted(red))}; see /system/feeds")
+        if self.subscription and (why := self.subscription.trouble()):
+            raise Unavailable(why)
 
     async def _heads(self, feed: str) -> list[Head]:
         try:

@@ -11,13 +11,15 @@ from analytics import metrics, spreadsheet, store
 from analytics.consumers import Consumption
 from analytics.engine import Engine
 from analytics.projections import table
+from analytics.settings import Settings
 from lyceum_kit.errors import Forbidden
 from lyceum_kit.http import allow
 from lyceum_kit.ids import Clock
+from lyceum_kit.system import Keeper, platform_wide
 from lyceum_kit.tokens import Caller
 
+CSV: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {}}}}
 Viewer = Annotated[Caller, allow("admin", "manager", "author", "reader")]
-Operator = Annotated[Caller, allow("admin", "operator")]
 Platform = Annotated[Caller, allow("operator")]
 
 Text = Annotated[str, Query(max_length=200, pattern=r"^[^\x00]*$")]
@@ -104,8 +106,8 @@ class RebuiltTable(BaseModel):
     ledger: int
 
 
-def routes(engine: Engine, consumption: Consumption, *, clock: Clock) -> APIRouter:
-    router = APIRouter()
+def routes(engine: Engine, consumption: Consumption, settings: Settings, *, clock: Clock) -> APIRouter:
+    router = APIRouter(responses={429: {}})
 
     @router.get("/overview", tags=["dashboards"])
     async def overview(who: Viewer, department: Text = "", course_id: Text = "") -> Overview:
@@ -119,7 +121,7 @@ def routes(engine: Engine, consumption: Consumption, *, clock: Clock) -> APIRout
         """What every number means."""
         return Definitions(items=[definition_of(m) for m in metrics.METRICS.values()])
 
-    @router.get("/metrics/{metric}", tags=["dashboards"], response_model=Table)
+    @router.get("/metrics/{metric}", tags=["dashboards"], response_model=Table, responses=CSV)
     async def metric(
         metric: str,
         who: Viewer,
@@ -147,7 +149,7 @@ def routes(engine: Engine, consumption: Consumption, *, clock: Clock) -> APIRout
             as_of=await store.events_until(engine, tenant),
         )
 
-    @router.get("/courses/{course_id}/drop-off", tags=["dashboards"], response_model=DropOff)
+    @router.get("/courses/{course_id}/drop-off", tags=["dashboards"], response_model=DropOff, responses=CSV)
     async def drop_off(
         course_id: str,
         who: Viewer,
@@ -167,7 +169,7 @@ def routes(engine: Engine, consumption: Consumption, *, clock: Clock) -> APIRout
             modules=modules,
         )
 
-    @router.get("/trend", tags=["dashboards"], response_model=Days)
+    @router.get("/trend", tags=["dashboards"], response_model=Days, responses=CSV)
     async def trend(
         who: Viewer,
         request: Request,
@@ -183,12 +185,12 @@ def routes(engine: Engine, consumption: Consumption, *, clock: Clock) -> APIRout
         return csv("trend", items, Day) if wants_csv(request, format) else Days(items=items)
 
     @router.get("/system/feeds", tags=["system"])
-    async def feeds(who: Operator) -> dict[str, Any]:  # noqa: ARG001
+    async def feeds(who: Annotated[Caller, platform_wide(settings)]) -> dict[str, Any]:  # noqa: ARG001
         """Each partition: what ClickHouse holds against the producer's head."""
         return await consumption.status()
 
     @router.get("/system/parked", tags=["system"])
-    async def parked(who: Operator) -> dict[str, Any]:  # noqa: ARG001
+    async def parked(who: Keeper) -> dict[str, Any]:  # noqa: ARG001
         """Nothing is ever parked here: what cannot be decoded becomes a row that says so."""
         return {"items": [], "next": None}
 

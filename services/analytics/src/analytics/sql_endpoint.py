@@ -6,6 +6,7 @@ loopback, wants a password and is never reachable through the gateway. An answer
 errors come as errors, never in the middle of data.
 """
 
+import asyncio
 import base64
 import binascii
 import hmac
@@ -28,7 +29,7 @@ from analytics.errors import Busy
 from analytics.settings import Settings
 from analytics.sql_gate import NotAllowed, judge
 from lyceum_kit.errors import Unavailable
-from lyceum_kit.service import serve_http
+from lyceum_kit.serving import Server
 
 QUERY_BYTES = 256 * 1024
 # Formats whose answer is the sum of its blocks' and so comes piece by piece.
@@ -301,6 +302,13 @@ async def serve(engine: Engine, settings: Settings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_graceful_shutdown=settings.analytics_sql_seconds,
         lifespan="off",
     )
-    await serve_http(uvicorn.Server(config))
+    server = Server(config)
+    serving = asyncio.create_task(server.serve())
+    try:
+        await asyncio.shield(serving)
+    finally:
+        server.should_exit = True
+        await serving

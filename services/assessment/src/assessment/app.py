@@ -6,7 +6,7 @@ from functools import partial
 
 from sqlalchemy import text
 
-from assessment import consumers, http, lms, pages, quizzing, rpc
+from assessment import consumers, http, lms, log, log_http, pages, quizzing, rpc
 from assessment.keys import Vault
 from assessment.peers import EnrollmentPeer, Enrollments, IdentityPeer, People
 from assessment.settings import Settings, master_key
@@ -49,6 +49,8 @@ def build(
     )
     app.include_router(lms.routes(ledger, settings, vault, people=people))
     app.include_router(pages.routes(ledger, settings, vault))
+    app.include_router(log_http.public_routes(ledger))
+    app.include_router(log_http.routes(ledger))
     return Service(
         name="assessment",
         settings=settings,
@@ -58,7 +60,10 @@ def build(
         ledger=ledger,
         peers=peers,
         consumes=consumers.consumes(vault=vault, people=people, origin=settings.app_origin),
-        timers={quizzing.DEADLINE: partial(quizzing.on_deadline, vault=vault)},
+        timers={
+            quizzing.DEADLINE: partial(quizzing.on_deadline, vault=vault),
+            log.CHECKPOINT: partial(log.sign_checkpoint, vault=vault, origin=settings.app_origin),
+        },
     )
 
 

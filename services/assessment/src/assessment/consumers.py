@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from assessment import handlers
+from assessment import handlers, log
 from assessment.keys import Vault
 from assessment.peers import People
 from lyceum.catalog.v1.events_pb2 import CoursePublished
@@ -21,4 +21,5 @@ def consumes(*, vault: Vault, people: People, origin: str) -> Consumes:
         },
         "catalog": {CoursePublished: partial(handlers.on_course_published, **certifying)},
         "enrollment": {CourseCompleted: partial(handlers.on_course_completed, **certifying)},
+        "assessment": dict.fromkeys(log.RECORDS, handlers.on_record),
     }

@@ -8,7 +8,8 @@ LyceumError
 │   ├── UnknownModule       404
 │   ├── UnknownAttempt      404
 │   ├── UnknownQuiz         404
-│   └── UnknownCertificate  404
+│   ├── UnknownCertificate  404
+│   └── UnknownLog          404  nothing of this tenant was ever signed, or not that much
 ├── Refused
 │   ├── NotOpen             409  the enrolment is withdrawn or locked, or the person has left
 │   ├── WrongKind           409  the module is not taken this way
@@ -55,6 +56,10 @@ class UnknownCertificate(NotFound):
 
 class NotOpen(Refused):
     code, title = "not-open", "The enrolment is not open"
+
+
+class UnknownLog(NotFound):
+    title = "No such log"
 
 
 class WrongKind(Refused):

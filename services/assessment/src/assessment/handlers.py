@@ -4,9 +4,13 @@ TenantCreated                      remember the issuer's name
 CoursePublished                    remember the version's modules; issue what waited for it
 UserDeactivated, UserReactivated   close, open what the person may play
 CourseCompleted                    issue the certificate, once per enrolment
+
+and with its own records (log.RECORDS): enter them into the tamper-evident log.
 """
 
-from assessment import certifying, store
+from google.protobuf.message import Message
+
+from assessment import certifying, log, store
 from assessment.keys import Vault
 from assessment.peers import People
 from lyceum.catalog.v1.events_pb2 import (
@@ -24,7 +28,8 @@ _KINDS = {MODULE_KIND_SCORM12: "scorm12", MODULE_KIND_QUIZ: "quiz", MODULE_KIND_
 
 
 async def on_tenant_created(tx: Tx, event: TenantCreated, _meta: Meta) -> None:
-    await store.save_tenant(tx.conn, tx.tenant, event.slug)
+    # The first tenants were announced without a name.
+    await store.save_tenant(tx.conn, tx.tenant, event.name or event.slug)
 
 
 async def on_course_published(
@@ -75,6 +80,10 @@ async def on_course_completed(
     tx: Tx, event: CourseCompleted, _meta: Meta, *, vault: Vault, people: People, origin: str
 ) -> None:
     await _certify(tx, event, vault=vault, people=people, origin=origin)
+
+
+async def on_record(tx: Tx, _event: Message, meta: Meta) -> None:
+    await log.enter(tx, meta.id)
 
 
 async def _certify(tx: Tx, event: CourseCompleted, *, vault: Vault, people: People, origin: str) -> None:

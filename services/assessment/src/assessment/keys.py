@@ -4,10 +4,11 @@ import json
 from dataclasses import dataclass
 from uuid import UUID
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc.jwk import ECKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from assessment import credential, sealing, store
+from assessment import credential, log_store, sealing, store
 from lyceum_kit.ledger import Tx
 
 
@@ -52,6 +53,22 @@ class Vault:
         )
         return key
 
+    async def log_key(self, tx: Tx, *, name: str) -> tuple[str, Ed25519PrivateKey]:
+        """The log's name and the key that signs its checkpoints; made, with that name, at the first one."""
+        row = await log_store.key(tx.conn, tx.tenant)
+        if row is None:
+            key = Ed25519PrivateKey.generate()
+            await log_store.add_key(
+                tx.conn,
+                tx.tenant,
+                name=name,
+                public_key=key.public_key().public_bytes_raw(),
+                sealed_key=sealing.seal(self.master, key.private_bytes_raw(), _of_log(tx.tenant, name)),
+            )
+            return name, key
+        private = sealing.unseal(self.master, row.sealed_key, _of_log(tx.tenant, row.name))
+        return row.name, Ed25519PrivateKey.from_private_bytes(private)
+
     def open_issuer_key(self, tenant: UUID, key_id: str, sealed_jwk: bytes) -> ECKey:
         return ECKey.import_key(
             json.loads(sealing.unseal(self.master, sealed_jwk, _of_issuer(tenant, key_id)))
@@ -64,3 +81,7 @@ def _of_person(tenant: UUID, person_id: str) -> str:
 
 def _of_issuer(tenant: UUID, key_id: str) -> str:
     return sealing.place(tenant, f"issuer/{key_id}", "jwk")
+
+
+def _of_log(tenant: UUID, name: str) -> str:
+    return sealing.place(tenant, f"log/{name}", "key")

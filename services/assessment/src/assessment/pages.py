@@ -13,11 +13,12 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Redirect
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import assessment
-from assessment import certifying, credential, pdf, store
+from assessment import certifying, credential, log, pdf, store
 from assessment.certifying import Verdict
 from assessment.errors import UnknownCertificate
 from assessment.keys import Vault
 from assessment.settings import Settings
+from assessment.tlog import Proof
 from lyceum_kit.http import public
 from lyceum_kit.ledger import Ledger
 
@@ -68,7 +69,12 @@ def routes(ledger: Ledger, settings: Settings, vault: Vault) -> APIRouter:
         verdict = await certifying.verify(ledger, certificate_id)
         if verdict.status == "unknown":
             return _unknown(certificate_id)
-        return _page("certificate.html", verdict=verdict, assurance=_ASSURANCE[verdict.certificate.assurance])
+        return _page(
+            "certificate.html",
+            verdict=verdict,
+            assurance=_ASSURANCE[verdict.certificate.assurance],
+            logged=await _logged(ledger, verdict.certificate),
+        )
 
     @router.get("/verify/{certificate_id}/certificate.pdf")
     async def show_pdf(certificate_id: str) -> Response:
@@ -134,6 +140,11 @@ async def _issued(ledger: Ledger, certificate_id: str) -> Verdict:
     if verdict.status == "unknown":
         raise UnknownCertificate
     return verdict
+
+
+async def _logged(ledger: Ledger, row: Any) -> Proof | None:
+    async with ledger.read(row.tenant) as conn:
+        return await log.certificate_proof(conn, row.tenant, row.certificate_id)
 
 
 async def _keys(ledger: Ledger, tenant: UUID) -> list[dict[str, Any]]:

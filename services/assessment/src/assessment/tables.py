@@ -174,3 +174,43 @@ certificate_directory = Table(
     Column("certificate_id", Text, primary_key=True),
     Column("tenant", Uuid),
 )
+
+# The tamper-evident log: one per tenant. Its nodes are complete subtrees (merkle.py) and are never changed.
+log_sizes = Table("log_sizes", metadata, Column("tenant", Uuid, primary_key=True), Column("size", BigInteger))
+
+log_entries = Table(
+    "log_entries",
+    metadata,
+    Column("tenant", Uuid, primary_key=True),
+    Column("n", BigInteger, primary_key=True),
+    Column("event_id", Uuid),
+    Column("salt", LargeBinary),  # erasure takes it away; the entry's hash stays
+)
+
+log_nodes = Table(
+    "log_nodes",
+    metadata,
+    Column("tenant", Uuid, primary_key=True),
+    Column("level", Integer, primary_key=True),
+    Column("n", BigInteger, primary_key=True),
+    Column("hash", LargeBinary),
+)
+
+log_checkpoints = Table(
+    "log_checkpoints",
+    metadata,
+    Column("tenant", Uuid, primary_key=True),
+    Column("size", BigInteger, primary_key=True),
+    Column("root", LargeBinary),
+    Column("note", Text),
+    Column("signed_at", _TIME),
+)
+
+log_keys = Table(
+    "log_keys",
+    metadata,
+    Column("tenant", Uuid, primary_key=True),
+    Column("name", Text),  # the log's origin, which its checkpoints carry for ever
+    Column("public_key", LargeBinary),
+    Column("sealed_key", LargeBinary),
+)

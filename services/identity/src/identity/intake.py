@@ -14,37 +14,49 @@ from fastapi.responses import JSONResponse
 
 from identity import hris, store, webhook_store
 from identity.administration import Breaker, apply_held, discard_held, endpoint_place, take_snapshot
-from identity.errors import EncodedBody
+from identity.errors import BadSignature, EncodedBody
 from identity.handlers import take_notice, take_webhook
 from identity.signatures import verify_bamboohr, verify_standard
 from identity.tenancy import Tenancy
 from identity.vault import Vault
 from identity.webhook_store import Endpoint
 from lyceum_kit.errors import NotFound
+from lyceum_kit.group import Group
 from lyceum_kit.http import MIB, allow, body_limit, public
 from lyceum_kit.ledger import Ledger
 from lyceum_kit.tokens import Caller
 
 SNAPSHOT_LIMIT = 20 * MIB
+# Read from raw bytes, strictly, by hris: FastAPI knows no body here. The README shows its fields.
+_JSON = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
 Hris = Annotated[Caller, allow("hris", "admin", "operator")]
 Admin = Annotated[Caller, allow("admin", "operator")]
 
 
 def webhook_routes(ledger: Ledger, tenancy: Tenancy, vault: Vault) -> APIRouter:
     router = APIRouter()
+    group = Group(ledger)
 
-    @router.post("/webhooks/{tenant_slug}/{endpoint_id}", dependencies=[public])
+    @router.post(
+        "/webhooks/{tenant_slug}/{endpoint_id}",
+        dependencies=[public],
+        responses={202: {"description": "Durable, and held or waiting for its day"}, 401: {}},
+        openapi_extra=_JSON,
+    )
     async def receive(tenant_slug: str, endpoint_id: UUID, request: Request) -> JSONResponse:
         """A signed message of an HR system. 2xx once it is durable, also when it was delivered before."""
         body = await request.body()
         if request.headers.get("content-encoding", "identity") != "identity":
             raise EncodedBody
-        tenant = await tenancy.by_slug(tenant_slug)
+        try:
+            tenant = await tenancy.by_slug(tenant_slug)
+        except NotFound:
+            raise BadSignature from None
         now = ledger.clock()
         async with ledger.read(tenant.tenant_id) as conn:
             endpoint = await webhook_store.endpoint(conn, tenant.tenant_id, endpoint_id, now)
         if endpoint is None:
-            raise NotFound
+            raise BadSignature
         return await _take(tenant.tenant_id, endpoint, request, body, tenant.default_time_zone)
 
     async def _take(
@@ -57,9 +69,7 @@ def webhook_routes(ledger: Ledger, tenancy: Tenancy, vault: Vault) -> APIRouter:
         if endpoint.form == "bamboohr":
             delivery = verify_bamboohr(request.headers, body, secrets, now)
             notices = hris.read_notices(hris.strict_json(body))
-            noted = await ledger.run(
-                tenant, take_notice, endpoint.endpoint_id, delivery, notices, actor=actor
-            )
+            noted = await group.run(tenant, take_notice, endpoint.endpoint_id, delivery, notices, actor=actor)
             return JSONResponse({"result": noted}, 200 if noted == "duplicate" else 202)
         webhook_id = verify_standard(request.headers, body, secrets, now)
         config: dict[str, Any] = json.loads(vault.open(endpoint.config, place))
@@ -68,7 +78,7 @@ def webhook_routes(ledger: Ledger, tenancy: Tenancy, vault: Vault) -> APIRouter:
         )
         if said is None:
             return JSONResponse({"result": "ignored"})
-        outcome = await ledger.run(
+        outcome = await group.run(
             tenant, take_webhook, endpoint.endpoint_id, webhook_id, endpoint.source, said, actor=actor
         )
         return JSONResponse({"result": outcome}, 202 if outcome in ("held", "waiting") else 200)
@@ -98,7 +108,7 @@ def snapshot_routes(ledger: Ledger, tenancy: Tenancy, breaker: Breaker) -> APIRo
         ]
         return {"items": items, "next": None}
 
-    @router.put("/hris/snapshot", dependencies=[body_limit(SNAPSHOT_LIMIT)])
+    @router.put("/hris/snapshot", dependencies=[body_limit(SNAPSHOT_LIMIT)], openapi_extra=_JSON)
     async def put_snapshot(who: Hris, request: Request, tenant_slug: str = "") -> dict[str, Any]:
         """A full listing of people; only differences become events. Send it again after an error."""
         tenant = await tenancy.of(who, tenant_slug)

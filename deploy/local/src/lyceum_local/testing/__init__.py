@@ -1,0 +1,167 @@
+"""For tests of the whole: an installation as `lyceum up` starts it, used as its users do."""
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+from uuid import uuid4
+
+import httpx
+import psutil
+
+from lyceum_local import lifecycle, supervisor
+from lyceum_local.config import Config
+from lyceum_local.paths import SERVICES
+from lyceum_local.remote import Operator, PlatformError
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """A fresh organisation and an API client that may do everything in it."""
+
+    slug: str
+    tenant_id: str
+    client_id: str
+    client_secret: str = field(repr=False)
+
+
+@dataclass
+class Platform:
+    """A running installation. `operator` speaks for the whole of it, `api` for one organisation."""
+
+    config: Config
+    variables: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def operator(self) -> Operator:
+        return Operator(self.config)
+
+    def tenant(self, *, time_zone: str = "Europe/Berlin") -> Tenant:
+        slug = f"t-{uuid4().hex[:10]}"
+        admin = {"display_name": "Robin Admin", "email": "robin@example.test"}
+        operator = self.operator
+        made = operator.call(
+            "POST",
+            "/api/identity/tenants",
+            {"slug": slug, "name": f"Hospital {slug}", "time_zone": time_zone, "admin": admin},
+        )
+        client = operator.call(
+            "POST",
+            "/api/identity/clients",
+            {"name": "tests", "roles": ["hris", "author", "admin"], "tenant_slug": slug},
+        )
+        return Tenant(slug, made["tenant_id"], client["client_id"], client["client_secret"])
+
+    def http(self) -> httpx.AsyncClient:
+        """HTTP to the app's origin, as nobody."""
+        return httpx.AsyncClient(base_url=self.config.app_origin, timeout=60, trust_env=False)
+
+    @asynccontextmanager
+    async def api(self, tenant: Tenant) -> AsyncGenerator[httpx.AsyncClient]:
+        """HTTP as the organisation's API client."""
+        async with self.http() as client:
+            form = {
+                "grant_type": "client_credentials",
+                "client_id": tenant.client_id,
+                "client_secret": tenant.client_secret,
+            }
+            answer = (await client.post("/api/identity/token", data=form)).raise_for_status()
+            client.headers["authorization"] = f"Bearer {answer.json()['access_token']}"
+            yield client
+
+    @asynccontextmanager
+    async def as_person(self, person_id: str) -> AsyncGenerator[httpx.AsyncClient]:
+        """HTTP as a person who chose a persona, with the cookie and the token that a browser would have."""
+        async with self.http() as client:
+            client.headers["origin"] = self.config.app_origin
+            (await client.post("/api/identity/sessions", json={"person_id": person_id})).raise_for_status()
+            answer = (await client.post("/api/identity/token")).raise_for_status()
+            client.headers["authorization"] = f"Bearer {answer.json()['access_token']}"
+            yield client
+
+    def reports(self) -> Mapping[str, Any]:
+        """Each service's own report of its feeds, relay, timers and parked events."""
+        operator = self.operator
+        return {s: operator.call("GET", f"/api/{s}/system/feeds") for s in SERVICES}
+
+    async def settled(self, *, seconds: float = 120) -> None:
+        """Wait until nothing is under way: twice in a row, since what a consumer reads makes events of its own."""
+        quiet, moving = 0, list[Any]()
+        try:
+            async with asyncio.timeout(seconds):
+                while quiet < 2:
+                    try:
+                        moving = _moving(await asyncio.to_thread(self.reports))
+                    except PlatformError as e:  # a part is starting
+                        moving = [str(e)]
+                    quiet = 0 if moving else quiet + 1
+                    await asyncio.sleep(0.1)
+        except TimeoutError as e:
+            raise AssertionError(f"not settled in {seconds} s: {moving}") from e
+
+    def up(self, *, split: bool | None = None) -> None:
+        self.config = _up(self.config.data, self.variables, split=split)
+
+    def down(self) -> None:
+        lifecycle.down(self.config.data)
+
+    def part(self, name: str) -> psutil.Process:
+        """The process of one part, or the supervisor."""
+        state = next(s for s in supervisor.read_run(self.config.data) if s.name == name)
+        process = supervisor.living(state.pid, state.born)
+        assert process, f"{name} does not run: {state}"
+        return process
+
+    def kill(self) -> None:
+        """As a power failure: every process of the installation ends at once, without a word."""
+        family = [
+            process
+            for state in supervisor.read_run(self.config.data)
+            if (top := supervisor.living(state.pid, state.born))
+            for process in (top, *top.children(recursive=True))
+        ]
+        for process in family:
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue  # a child of one that was killed before it
+        psutil.wait_procs(family, timeout=10)
+
+
+@contextmanager
+def installation(*, split: bool = False, variables: Mapping[str, str] | None = None) -> Generator[Platform]:
+    """A platform of its own in a folder of its own, on ports that nobody else took. `variables`: of the
+    environment in which it comes up, now and later."""
+    folder = Path(tempfile.mkdtemp(prefix="lyceum-platform-"))
+    folder.chmod(0o755)  # PostgreSQL's own user walks through it
+    data = folder / "data"
+    try:
+        yield Platform(_up(data, variables or {}, split=split), variables or {})
+    finally:
+        lifecycle.reset(data)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _up(data: Path, variables: Mapping[str, str], *, split: bool | None) -> Config:
+    said: list[str] = []
+    with patch.dict(os.environ, variables):
+        return lifecycle.up(data, split=split, app_port=None, patience=180, step=said.append)
+
+
+def _moving(reports: Mapping[str, Any]) -> list[Any]:
+    """What is under way, or stands."""
+    return [
+        {"service": service, **entry}
+        for service, report in reports.items()
+        for entry in (
+            *([report["relay"]] if report["relay"]["outbox"] else []),
+            *(f for f in report["feeds"] if f["sent"] != f["head"]),
+            *({**c, "error": report["consumer_error"]} for c in report["consumers"] if c["lag"] != 0),
+        )
+    ]

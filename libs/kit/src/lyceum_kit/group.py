@@ -1,0 +1,116 @@
+"""Group commit: commands of a tenant that arrive while a transaction is under way share the next one.
+
+A commit costs far more than what most commands write, so that a busy service does many in one. Each command sees what
+those before it wrote. The group is all or nothing: where one of them fails, or loses a race, all is rolled back and each
+is run alone, so that nobody's failure is another's and no stream is torn.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextvars import Context, copy_context
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from uuid import UUID
+
+from lyceum_kit import db
+from lyceum_kit.ledger import Appended, Ledger, Tx, write
+
+T = TypeVar("T")
+
+MOST = 200  # commands in one transaction
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    handler: Callable[..., Awaitable[Any]]
+    args: tuple[object, ...]
+    kwargs: dict[str, object]
+    actor: str
+    context: Context  # the request's: its trace and its log fields go with the events
+    done: asyncio.Future[Any]
+
+
+class Group:
+    """`run` is `Ledger.run` for routes that many call at once. One transaction is under way per tenant."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._waiting: dict[UUID, deque[_Command]] = {}
+        self._working: dict[UUID, asyncio.Task[None]] = {}
+
+    async def run(
+        self,
+        tenant: UUID,
+        handler: Callable[..., Awaitable[T]],
+        *args: object,
+        actor: str = "",
+        **kwargs: object,
+    ) -> T:
+        """As `Ledger.run`, which see: the answer comes once the command is durable."""
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        command = _Command(handler, args, kwargs, actor, copy_context(), done)
+        self._waiting.setdefault(tenant, deque()).append(command)
+        if tenant not in self._working:
+            self._working[tenant] = asyncio.create_task(self._work(tenant))
+        return await done
+
+    async def _work(self, tenant: UUID) -> None:
+        waiting = self._waiting[tenant]
+        try:
+            while waiting:
+                some = [waiting.popleft() for _ in range(min(len(waiting), MOST))]
+                if len(some) > 1 and await self._together(tenant, some):
+                    continue
+                await asyncio.gather(*(self._alone(tenant, command) for command in some))
+        finally:
+            del self._working[tenant], self._waiting[tenant]
+
+    async def _together(self, tenant: UUID, commands: list[_Command]) -> bool:
+        """False when one failed and nothing was done."""
+        ledger = self._ledger
+        shared: list[Appended] = []
+        answers: list[Any] = []
+        try:
+            async with ledger.engine.connect() as conn, conn.begin():
+                await db.set_tenant(conn, tenant)
+                for command in commands:
+                    tx = Tx(
+                        conn,
+                        tenant,
+                        ledger.feed,
+                        now=ledger.clock(),
+                        new_id=ledger.new_id,
+                        actor=command.actor,
+                        shared=shared,
+                    )
+                    answers.append(await _in_context(command, tx))
+                    await tx.flush()
+                if shared:
+                    await write(conn, tenant, ledger.feed, shared)
+        except Exception:  # noqa: BLE001 - whose fault it was shows when each runs alone
+            return False
+        if shared:
+            ledger.wake()
+        for command, answer in zip(commands, answers, strict=True):
+            if not command.done.done():  # its caller may have gone
+                command.done.set_result(answer)
+        return True
+
+    async def _alone(self, tenant: UUID, command: _Command) -> None:
+        run = self._ledger.run(tenant, command.handler, *command.args, actor=command.actor, **command.kwargs)
+        try:
+            answer = await asyncio.get_running_loop().create_task(run, context=command.context)
+        except Exception as e:  # noqa: BLE001 - it is the caller's to handle
+            if not command.done.done():
+                command.done.set_exception(e)
+        else:
+            if not command.done.done():
+                command.done.set_result(answer)
+
+
+async def _in_context(command: _Command, tx: Tx) -> Any:
+    async def call() -> Any:
+        return await command.handler(tx, *command.args, **command.kwargs)
+
+    return await asyncio.get_running_loop().create_task(call(), context=command.context)

@@ -1,0 +1,146 @@
+"""Group commit: many commands in one transaction, each as if it were alone."""
+
+import asyncio
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import text
+
+from lyceum.identity.v1.events_pb2 import OrgUnitCreated
+from lyceum_kit import telemetry
+from lyceum_kit.delivery import emitted
+from lyceum_kit.errors import Refused
+from lyceum_kit.group import Group
+from lyceum_kit.ledger import Ledger, Tx
+from lyceum_kit.testing import spans
+
+TENANT = uuid4()
+
+
+async def create(tx: Tx, name: str) -> str:
+    tx.append(f"org-unit/{name}", [OrgUnitCreated(org_unit_id=name, code="x")], expected=0)
+    return name
+
+
+async def extend(tx: Tx, stream: str, name: str) -> int:
+    """Load, decide, append: what a race would tear."""
+    there = await tx.load(stream)
+    tx.append(stream, [OrgUnitCreated(org_unit_id=name, code="x")], expected=there.version)
+    return there.version + 1
+
+
+async def effect(tx: Tx, what: str) -> None:
+    await tx.conn.execute(
+        text("INSERT INTO effects (tenant, what) VALUES (:t, :w)"), {"t": tx.tenant, "w": what}
+    )
+
+
+async def refuse(tx: Tx, what: str) -> None:
+    await effect(tx, what)
+    raise Refused("no")
+
+
+async def transactions(ledger: Ledger, tenant: UUID) -> int:
+    """In how many transactions the tenant's events were written."""
+    async with ledger.read(tenant) as conn:
+        return (await conn.execute(text("SELECT count(DISTINCT xmin::text) FROM events"))).scalar_one()
+
+
+async def test_commands_that_arrive_together_are_committed_together(ledger: Ledger) -> None:
+    group = Group(ledger)
+    names = [f"u{n}" for n in range(100)]
+    assert await asyncio.gather(*(group.run(TENANT, create, n) for n in names)) == names
+    assert len(await emitted(ledger, TENANT)) == 100
+    assert await transactions(ledger, TENANT) == 1
+
+
+async def test_each_sees_what_those_before_it_appended(ledger: Ledger) -> None:
+    group, tenant = Group(ledger), uuid4()
+    versions = await asyncio.gather(*(group.run(tenant, extend, "org-unit/a", f"n{n}") for n in range(30)))
+    assert versions == list(range(1, 31))
+    assert await transactions(ledger, tenant) == 1
+
+
+async def test_one_that_is_refused_takes_nobody_with_it_and_leaves_nothing(ledger: Ledger) -> None:
+    group, tenant = Group(ledger), uuid4()
+    answers = await asyncio.gather(
+        *(group.run(tenant, create, f"u{n}") for n in range(9)),
+        group.run(tenant, refuse, "of the refused"),
+        *(group.run(tenant, effect, f"e{n}") for n in range(9)),
+        return_exceptions=True,
+    )
+    assert [isinstance(a, Refused) for a in answers] == [False] * 9 + [True] + [False] * 9
+    assert len(await emitted(ledger, tenant)) == 9
+    async with ledger.read(tenant) as conn:
+        effects = (await conn.execute(text("SELECT what FROM effects"))).scalars().all()
+    assert sorted(effects) == [f"e{n}" for n in range(9)]
+
+
+async def test_planted_conflicts_tear_no_stream(ledger: Ledger) -> None:
+    """Two processes' groups and lone commands meet on the same streams; all retry until they are through."""
+    tenant = uuid4()
+    groups = [Group(ledger), Group(ledger)]
+
+    async def insist(n: int) -> int:
+        while True:
+            try:
+                return await groups[n % 2].run(tenant, extend, f"org-unit/s{n % 3}", f"n{n}")
+            except Exception as e:
+                if type(e).__name__ != "Conflict":
+                    raise
+
+    await asyncio.gather(*(insist(n) for n in range(120)))
+    async with ledger.read(tenant) as conn:
+        rows = await conn.execute(
+            text("SELECT stream, array_agg(version ORDER BY version) AS versions FROM events GROUP BY stream")
+        )
+        assert {r.stream: list(r.versions) for r in rows.all()} == {
+            f"org-unit/s{n}": list(range(1, 41)) for n in range(3)
+        }
+
+
+async def test_tenants_never_share_a_transaction(ledger: Ledger) -> None:
+    group, one, other = Group(ledger), uuid4(), uuid4()
+    await asyncio.gather(*(group.run(t, create, f"u{n}") for n in range(20) for t in (one, other)))
+    assert (len(await emitted(ledger, one)), len(await emitted(ledger, other))) == (20, 20)
+
+
+async def test_each_keeps_its_own_actor_and_trace(ledger: Ledger) -> None:
+    group, tenant = Group(ledger), uuid4()
+    spans()
+
+    async def request(n: int) -> str:
+        with telemetry.span(f"request {n}"):
+            await group.run(tenant, create, f"u{n}", actor=f"person-{n}")
+            return telemetry.current_traceparent()
+
+    traces = await asyncio.gather(*(request(n) for n in range(5)))
+    async with ledger.read(tenant) as conn:
+        rows = (await conn.execute(text("SELECT actor, traceparent FROM events ORDER BY actor"))).all()
+    assert [r.actor for r in rows] == [f"person-{n}" for n in range(5)]
+    assert [r.traceparent.split("-")[1] for r in rows] == [t.split("-")[1] for t in traces]
+    assert len({r.traceparent for r in rows}) == 5
+
+
+async def test_a_caller_that_goes_away_stops_nobody(ledger: Ledger) -> None:
+    group, tenant = Group(ledger), uuid4()
+    calls = [asyncio.create_task(group.run(tenant, create, f"u{n}")) for n in range(4)]
+    await asyncio.sleep(0)
+    calls[1].cancel()
+    answers: list[Any] = await asyncio.gather(*calls, return_exceptions=True)
+    assert [a for a in answers if isinstance(a, str)] == ["u0", "u2", "u3"]
+
+
+async def test_an_outage_is_told_to_each(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lyceum_kit.errors import Unavailable
+
+    def down(*_: object) -> Any:
+        raise OSError("no route")
+
+    monkeypatch.setattr(type(ledger.engine), "connect", down)
+    group = Group(ledger)
+    answers = await asyncio.gather(
+        *(group.run(TENANT, create, f"u{n}") for n in range(3)), return_exceptions=True
+    )
+    assert [type(a) for a in answers] == [Unavailable] * 3
