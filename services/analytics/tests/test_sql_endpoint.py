@@ -15,13 +15,16 @@ import httpx
 import pytest
 import sqlalchemy
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
+from pydantic import SecretStr
 
 from analytics.consumers import Consumption
 from analytics.engine import Engine, Session, Use
 from analytics.errors import TooExpensive
+from analytics.schema import files
 from analytics.settings import Settings
 from analytics.sql_endpoint import app
 from analytics.sql_gate import REFUSED_FUNCTIONS, TABLE_FUNCTIONS
+from lyceum_kit.settings import KitSettings
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 USER, PASSWORD = "operator", "open sesame"
@@ -456,6 +459,19 @@ async def test_another_database_does_not_exist(http: httpx.AsyncClient) -> None:
     assert (answer.status_code, answer.headers["x-clickhouse-exception-code"]) == (404, "81")
 
 
-def test_it_listens_where_settings_say_and_on_loopback_by_default() -> None:
+def test_it_listens_on_loopback_and_only_when_told_to() -> None:
     assert Settings().analytics_sql_host == "127.0.0.1"
     assert Settings().analytics_sql_port == 0
+
+
+def test_the_readme_names_every_setting_and_view() -> None:
+    own = Settings.model_fields.keys() - KitSettings.model_fields.keys()
+    told = dict(re.findall(r"^\| `(LYCEUM_\w+)` \| (?:`?([^`|]*?)`? )?\|", README, re.MULTILINE))
+    defaults = {f"LYCEUM_{name.upper()}": Settings.model_fields[name].default for name in own}
+    assert told == {
+        name: str(value.get_secret_value() if isinstance(value, SecretStr) else value)
+        for name, value in defaults.items()
+    }
+    views = {name for _, _, sql in files() for name in re.findall(r"(?:TABLE|VIEW)\D*? (\w+) \$on", sql)}
+    assert {name for name in views if f"`{name}`" not in README} == set()
+    assert len(views) > 10
