@@ -270,7 +270,8 @@ def show_status(
     for service, report in reports.items():
         for feed, rows in by_feed(report["consumers"]).items():
             heads, nexts = sum(r.get("head") or 0 for r in rows), sum((r.get("next") or 1) - 1 for r in rows)
-            alarms = "; ".join(sorted({str(r["alarm"]) for r in rows if r.get("alarm")}))
+            alarms = sorted({str(r["alarm"]) for r in rows if r.get("alarm")})
+            more = f" (and {len(alarms) - 1} like it)" if len(alarms) > 1 else ""
             behind = sum(int(r.get("lag") or 0) for r in rows)
             table.add_row(
                 service,
@@ -279,9 +280,12 @@ def show_status(
                 str(heads),
                 str(behind),
                 str(sum(r.get("healed") or 0 for r in rows)),
-                alarms,
+                alarms[0] + more if alarms else "",
             )
     console.print(table)
+    for service, report in reports.items():
+        if why := report["relay"]["error"]:
+            console.print(f"The relay of {service} stands: {why}", style="red", markup=False, soft_wrap=True)
 
 
 def by_feed(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
