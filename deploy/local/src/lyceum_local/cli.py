@@ -239,7 +239,7 @@ def show_status(
     reports: dict[str, Any],
 ) -> None:
     if not parts:
-        console.print(f"Not running. Its data is in {config.data}; ./lyceum up starts it.")
+        console.print(f"Not running. Its data is in {config.data}; ./lyceum up starts it.", soft_wrap=True)
         return
     table = Table("part", "process", "memory", "restarts", "last trouble", title="Parts")
     for part in parts:
@@ -343,7 +343,7 @@ def doctor(data: Data = None) -> None:
         if not finding.fine:
             wrong += 1
             console.print(f"      → {finding.advice}", markup=False, soft_wrap=True)
-    console.print(f"{wrong} findings." if wrong else "All is well.")
+    console.print(f"{wrong} of these need you." if wrong else "All is well.")
     if wrong:
         raise typer.Exit(1)
 
