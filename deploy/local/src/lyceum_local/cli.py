@@ -121,7 +121,11 @@ def start(
             out.print(f"[dim]{time.monotonic() - began:5.1f} s[/]  {text}")
             status.update(text)
 
-        config = lifecycle.up(folder(data), split=split, app_port=port, patience=patience, step=step)
+        try:
+            config = lifecycle.up(folder(data), split=split, app_port=port, patience=patience, step=step)
+        except KeyboardInterrupt:
+            errors.print("Interrupted. What was started goes on: see ./lyceum status, or ./lyceum down.")
+            raise typer.Exit(130) from None
     out.print(f"[green]Everything is ready[/] after {time.monotonic() - began:.1f} s.")
     return config
 

@@ -29,17 +29,21 @@ class LifecycleError(Exception):
 
 
 @contextmanager
-def only_one(data: Path) -> Generator[None]:
+def only_one(data: Path, step: Say) -> Generator[None]:
     """Two `up`s at once would choose ports and start supervisors against each other: the second waits."""
     data.mkdir(parents=True, exist_ok=True)
     with (data / "up.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            step("Waiting for another ./lyceum up")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def up(data: Path, *, split: bool | None, app_port: int | None, patience: float, step: Say) -> Config:
     """Bring everything up and wait until every service is ready. Running parts stay as they are."""
-    with only_one(data), configuration.port_claims() as claim:
+    with only_one(data, step), configuration.port_claims() as claim:
         fetch(data, step)
         config = configuration.load(data)
         process = supervisor.running(data)
@@ -52,7 +56,10 @@ def up(data: Path, *, split: bool | None, app_port: int | None, patience: float,
             down(data)
             process = None
         if config is None or process is None:
+            wanted = app_port or (config.ports["app"] if config else configuration.PREFERRED["app"])
             config = settle(data, config, split=split, app_port=app_port, claim=claim)
+            if config.ports["app"] != wanted:
+                step(f"Port {wanted} is taken by another program: the app is on {config.ports['app']}")
             step("Starting PostgreSQL, Kafka and the services")
             process = start_supervisor(config)
         else:
