@@ -121,7 +121,11 @@ def start(
             out.print(f"[dim]{time.monotonic() - began:5.1f} s[/]  {text}")
             status.update(text)
 
-        config = lifecycle.up(folder(data), split=split, app_port=port, patience=patience, step=step)
+        try:
+            config = lifecycle.up(folder(data), split=split, app_port=port, patience=patience, step=step)
+        except KeyboardInterrupt:
+            errors.print("Interrupted. What was started goes on: see ./lyceum status, or ./lyceum down.")
+            raise typer.Exit(130) from None
     out.print(f"[green]Everything is ready[/] after {time.monotonic() - began:.1f} s.")
     return config
 
@@ -239,7 +243,7 @@ def show_status(
     reports: dict[str, Any],
 ) -> None:
     if not parts:
-        console.print(f"Not running. Its data is in {config.data}; ./lyceum up starts it.")
+        console.print(f"Not running. Its data is in {config.data}; ./lyceum up starts it.", soft_wrap=True)
         return
     table = Table("part", "process", "memory", "restarts", "last trouble", title="Parts")
     for part in parts:
@@ -347,7 +351,7 @@ def doctor(data: Data = None) -> None:
         if not finding.fine:
             wrong += 1
             console.print(f"      → {finding.advice}", markup=False, soft_wrap=True)
-    console.print(f"{wrong} findings." if wrong else "All is well.")
+    console.print(f"{wrong} of these need you." if wrong else "All is well.")
     if wrong:
         raise typer.Exit(1)
 

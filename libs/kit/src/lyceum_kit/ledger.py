@@ -305,6 +305,11 @@ class Ledger:
                 raise db.understood(e) from e
             raise
 
+    async def check(self) -> None:
+        """For readiness: the database answers."""
+        async with self.engine.connect() as conn:
+            await conn.execute(text("SELECT 1"))
+
     def wake(self) -> None:
         """Tell the relay, in whichever process, that the outbox has something.
 
