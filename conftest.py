@@ -17,7 +17,7 @@ from playwright.async_api import Browser, async_playwright
 from lyceum_kit import logs
 from lyceum_kit.migrations import upgrade_async
 from lyceum_kit.settings import KitSettings
-from lyceum_local import kafka, postgres
+from lyceum_local import config, kafka, postgres, web
 from lyceum_local.paths import CONTRACTED, SERVICES, cache_folder
 
 
@@ -133,6 +133,14 @@ def kafka_broker() -> Iterator[kafka.Throwaway]:
     finally:
         broker.kill()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def web_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The web app as its sources are now, with the SCORM run-time in its folder `lms`."""
+    if not web.is_current():
+        web.build(tmp_path_factory.mktemp("web") / "build.log")
+    return config.web_build()
 
 
 @pytest.fixture

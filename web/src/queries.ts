@@ -34,6 +34,10 @@ export const attributesQuery = queryOptions({
   staleTime: 300_000,
 });
 export const todayQuery = queryOptions({ queryKey: ["learning", "today"], queryFn: enrollment.today });
+export const pathsOfMineQuery = queryOptions({
+  queryKey: ["learning", "paths"],
+  queryFn: enrollment.myPaths,
+});
 export const coursesQuery = (search = "") =>
   queryOptions({ queryKey: ["courses", search], queryFn: () => catalog.courses(search) });
 export const courseQuery = (idOrSlug: string, version?: number) =>

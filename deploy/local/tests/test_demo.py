@@ -211,11 +211,12 @@ def test_everything_has_arrived_when_nobody_is_behind_the_producers_own_heads() 
 
 
 def test_a_run_remembers_for_the_next_one_in_a_file_of_its_owner(tmp_path: Path) -> None:
-    assert memory.recall(tmp_path) is None
-    kept = memory.keep(tmp_path, memory.Memory(people=40), hire_ms={"Ada": 12.5})
-    assert memory.recall(tmp_path) == kept
+    file = tmp_path / "demo.json"
+    assert memory.recall(file) is None
+    kept = memory.keep(file, memory.Memory(people=40), hire_ms={"Ada": 12.5})
+    assert memory.recall(file) == kept
     assert (kept.people, kept.hire_ms) == (40, {"Ada": 12.5})
-    assert (tmp_path / memory.FILE).stat().st_mode & 0o77 == 0
+    assert file.stat().st_mode & 0o77 == 0
 
 
 def test_waiting_ends_with_a_sentence() -> None:

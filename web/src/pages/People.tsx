@@ -46,23 +46,25 @@ export function People() {
     >
       {unmapped.length > 0 && (
         <div className="notice soon">
-          <span>
-            HR names departments that nobody has looked at yet. Rules that name other departments don’t reach
-            their people. Confirm what is right; correct the rest in the HR system.
-          </span>
-          <span className="row">
-            {unmapped.map((u) => (
-              <Button
-                key={u.org_unit_id}
-                variant="default"
-                size="compact-md"
-                disabled={confirm.isPending}
-                onClick={() => confirm.mutate(u)}
-              >
-                Confirm {u.code}
-              </Button>
-            ))}
-          </span>
+          <div className="stack">
+            <p>
+              HR names departments that nobody has looked at yet. Rules that name other departments don’t
+              reach their people. Confirm what is right; correct the rest in the HR system.
+            </p>
+            <div className="row">
+              {unmapped.map((u) => (
+                <Button
+                  key={u.org_unit_id}
+                  variant="default"
+                  size="xs"
+                  disabled={confirm.isPending}
+                  onClick={() => confirm.mutate(u)}
+                >
+                  Confirm {u.code}
+                </Button>
+              ))}
+            </div>
+          </div>
         </div>
       )}
       {confirm.isError && <Failure error={confirm.error} />}

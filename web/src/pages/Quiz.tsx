@@ -8,7 +8,7 @@ import { Focus } from "../parts/Focus";
 import { Chip, useTitle } from "../parts/pieces";
 import { Failure, PageLoading } from "../parts/States";
 import { courseQuery, enrollmentQuery, recordsQuery } from "../queries";
-import { minutes, moment, points, stateWords } from "../words";
+import { minutes, moment, score, stateWords } from "../words";
 import { Paper } from "./QuizPaper";
 import { Results } from "./QuizResults";
 
@@ -120,7 +120,7 @@ function Start({
           </div>
           <div>
             <dt>To pass</dt>
-            <dd>{points(rules.passing_score)} %</dd>
+            <dd>{score(rules.passing_score)}</dd>
           </div>
           <div>
             <dt>Time</dt>
@@ -136,10 +136,12 @@ function Start({
       )}
       <ul style={{ margin: 0, paddingLeft: 22, lineHeight: 1.7 }}>
         <li>Each answer is saved as you give it. You may close this page and go on later.</li>
-        <li>
-          If there is a time limit, the clock is the server’s and goes on while you are away; at the end what
-          you have saved is handed in.
-        </li>
+        {rules?.time_limit_seconds && (
+          <li>
+            The clock is the server’s and goes on while you are away; at the end what you have saved is handed
+            in.
+          </li>
+        )}
         <li>You can change every answer until you hand in. Then you see how each question went.</li>
         <li>Without a connection your answers wait here and are sent when it is back.</li>
       </ul>
@@ -157,7 +159,7 @@ function Start({
               <li key={r.attempt_id} className="row between">
                 <span className="soft">{moment(r.completed_at ?? r.started_at)}</span>
                 <span className="row">
-                  <span className="num">{r.score == null ? "" : `${points(r.score)} %`}</span>
+                  <span className="num">{score(r.score)}</span>
                   <Chip tone={stateWords(r.state).tone}>{stateWords(r.state).text}</Chip>
                 </span>
               </li>

@@ -29,15 +29,16 @@ export function Focus({
           Skip to the content
         </a>
         <Button
+          className="fold"
           variant="default"
-          size="sm"
           loading={busy}
           leftSection={<Icon name="back" size={16} />}
+          aria-label="Back"
           onClick={() =>
             void navigate({ to: "/catalog/$slug", params: { slug: of.course_slug || of.course_id } })
           }
         >
-          Back
+          <span className="words">Back</span>
         </Button>
         <div className="what">
           <h1>{title}</h1>

@@ -14,8 +14,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from lyceum_local import backup as backups
 from lyceum_local import config as configuration
 from lyceum_local import lifecycle, supervisor
+from lyceum_local.backup import BackupError
 from lyceum_local.config import Config
 from lyceum_local.kafka import KafkaError
 from lyceum_local.lifecycle import LifecycleError
@@ -55,7 +57,15 @@ def main() -> None:
     """The entry point: what goes wrong in a known way is a sentence, not a traceback."""
     try:
         app()
-    except (PlatformError, LifecycleError, PostgresError, KafkaError, BuildError, LockError) as e:
+    except (
+        PlatformError,
+        LifecycleError,
+        PostgresError,
+        KafkaError,
+        BuildError,
+        LockError,
+        BackupError,
+    ) as e:
         errors.print(str(e), style="red", markup=False, soft_wrap=True)
         sys.exit(1)
 
@@ -395,6 +405,68 @@ def rebuild(service: Service, data: Data = None) -> None:
     console.print("Rebuilt.")
     if answer:
         console.print_json(data=answer)
+
+
+@app.command()
+def backup(
+    to: Annotated[Path, typer.Argument(help="A folder that is not there yet. It will hold secrets.")],
+    data: Data = None,
+) -> None:
+    """Copy all that cannot be made anew, at one instant, while people work: ledgers, content, secrets."""
+    config = installed(data)
+    with console.status("Backing up"):
+        made = backups.back_up(config, to.expanduser().absolute())
+    console.print(f"Backed up as of {made.taken_at} to {made.folder}.", soft_wrap=True)
+
+
+@app.command()
+def restore(
+    backup: Annotated[Path, typer.Argument(help="A folder that ./lyceum backup made.")],
+    data: Data = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+) -> None:
+    """Make this installation what a backup holds. What came after the backup is gone from it."""
+    found = backups.read(backup.expanduser().absolute())
+    at = folder(data)
+    if not yes and configuration.load(at) is not None:
+        typer.confirm(f"Replace the ledgers in {at} by those of {found.taken_at}?", abort=True)
+    with console.status("Restoring"):
+        before = backups.restore(at, found)
+    console.print(f"Restored as of {found.taken_at}. Start it: ./lyceum up")
+    if before:
+        console.print(
+            f"The ledgers as they were are in {before}; delete them when all is well.", soft_wrap=True
+        )
+
+
+@app.command()
+def reconcile(
+    service: Annotated[
+        str | None, typer.Argument(help=f"One of {', '.join(SERVICES)}; all without it.")
+    ] = None,
+    data: Data = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+) -> None:
+    """After a restore: show where services and ledgers have different histories, and mend it."""
+    operator = Operator(installed(data))
+    some = [known(service)] if service else SERVICES
+    wrong = [name for name in some if show_reconciliation(operator, name, "GET")]
+    if not wrong:
+        console.print("Everything agrees.")
+        return
+    if not yes:
+        typer.confirm(f"Mend {', '.join(wrong)}?", abort=True)
+    left = [name for name in wrong if show_reconciliation(operator, name, "POST")]
+    if left:
+        stop(f"Not mended: {', '.join(left)}.")
+
+
+def show_reconciliation(operator: Operator, service: str, method: str) -> bool:
+    """True when there is trouble."""
+    report = operator.call(method, f"/api/{service}/system/reconcile")
+    for line in report["told"]:
+        console.print(line, markup=False, soft_wrap=True)
+    return bool(report["trouble"])
 
 
 @tenant_app.command("create")

@@ -1,12 +1,15 @@
 """Builds the web app with the Node of the nodejs wheel, when its sources have changed."""
 
+import fcntl
 import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
-from lyceum_local.paths import repository
+from lyceum_local.paths import cache_folder, repository
 
 STAMP = ".sources"
 NOT_SOURCES = {"node_modules", "dist", "screenshots"}
@@ -40,10 +43,22 @@ def is_current(web: Path | None = None) -> bool:
 def build(log: Path) -> None:
     """`npm ci` when the lock changed, then `npm run build`."""
     web = repository() / "web"
-    was = sources(web)
-    install(log)
-    _npm(log, "run", "build")
-    (web / "dist" / STAMP).write_text(was)
+    with _alone():
+        if is_current(web):
+            return  # by whoever built it while we waited
+        was = sources(web)
+        install(log)
+        _npm(log, "run", "build")
+        (web / "dist" / STAMP).write_text(was)
+
+
+@contextmanager
+def _alone() -> Generator[None]:
+    """Two builds at once would write over each other's files: the second waits."""
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with (cache_folder() / "web.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def install(log: Path) -> Path:

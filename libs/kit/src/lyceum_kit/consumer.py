@@ -39,14 +39,24 @@ _CREATE = text(
 _PLACES = text("SELECT feed, partition, next, last_id, generation FROM progress WHERE consumer = :consumer")
 # In partition order: two members that overlap during a rebalance queue up instead of deadlocking.
 _LOCK = text(
-    "SELECT feed, partition, next, last_id, generation, tries FROM progress"
+    "SELECT feed, partition, next, last_id, generation, tries, had_until FROM progress"
     " WHERE consumer = :consumer AND (feed, partition) IN"
     " (SELECT * FROM unnest(CAST(:feeds AS text[]), CAST(:partitions AS smallint[])))"
     " ORDER BY feed, partition FOR UPDATE"
 )
+# With what was handled: after a restore it tells what to handle again (reconcile.py).
 _ADVANCE = text(
-    "UPDATE progress SET next = :after, last_id = :last_id, generation = :generation, tries = 0"
-    " WHERE consumer = :consumer AND feed = :feed AND partition = :partition AND next = :before"
+    "WITH advanced AS ("
+    " UPDATE progress SET next = :after, last_id = :last_id, generation = :generation, tries = 0"
+    " WHERE consumer = :consumer AND feed = :feed AND partition = :partition AND next = :before RETURNING 1)"
+    " INSERT INTO handled (consumer, feed, partition, first, ids)"
+    " SELECT :consumer, :feed, :partition, :before, CAST(:ids AS uuid[]) FROM advanced"
+)
+# Backups and Kafka's retention are younger.
+_FORGET = text("DELETE FROM handled WHERE at < now() - interval '40 days'")
+_RETURNED = text(
+    "UPDATE superseded SET returned_at = now() WHERE consumer = :consumer AND event_id = ANY(CAST(:ids AS uuid[]))"
+    " AND returned_at IS NULL RETURNING event_id"
 )
 _TRY = text(
     "UPDATE progress SET tries = greatest(tries + :by, 0) WHERE consumer = :consumer AND feed = :feed"
@@ -54,6 +64,7 @@ _TRY = text(
 )
 _ALARM = text(
     "UPDATE progress SET alarm = :alarm WHERE consumer = :consumer AND feed = :feed AND partition = :partition"
+    " AND (:alarm <> '' OR alarm LIKE 'red:%')"
 )
 _HEALED = text(
     "UPDATE progress SET healed = healed + :events"
@@ -82,6 +93,7 @@ class Poison(Exception):
 class Progressed(NamedTuple):
     place: Place
     tries: int
+    had_until: int
 
 
 @dataclass
@@ -101,6 +113,10 @@ class HandlerSink:
         # How many records one transaction takes. It grows from 1 after a start or a failure, so that an event that
         # kills the process meets its tries alone and is parked in the end.
         self.batch = 1
+
+    @property
+    def remedy(self) -> str:
+        return f"lyceum reconcile {self.consumer}"
 
     async def prepare(self) -> None:
         """Create the progress rows; once per start."""
@@ -170,11 +186,13 @@ class HandlerSink:
                 result = cut(partition, place, some)
                 results[partition] = (result.place_after(place), result)
             run = [r for _, result in results.values() for r in result.run]
-            published = await self._handle(conn, run, tries=tries)
+            again = [r for r in run if r.position < places[r.feed, r.partition].had_until]
+            had = await self._returned(conn, again)
+            published = await self._handle(conn, [r for r in run if r.id not in had], tries=tries)
             failpoint("consumer.handled")
             for partition, (after, result) in results.items():
                 if result.run:
-                    await self._advance(conn, partition, places[partition].place, after)
+                    await self._advance(conn, partition, places[partition].place, after, result.run)
         if published:
             self.ledger.wake()
         return results
@@ -201,9 +219,16 @@ class HandlerSink:
             {"consumer": self.consumer, "feeds": [f for f, _ in keys], "partitions": [p for _, p in keys]},
         )
         return {
-            (r.feed, r.partition): Progressed(Place(r.next, r.last_id, r.generation), r.tries)
+            (r.feed, r.partition): Progressed(Place(r.next, r.last_id, r.generation), r.tries, r.had_until)
             for r in rows.all()
         }
+
+    async def _returned(self, conn: AsyncConnection, records: Sequence[Record]) -> set[str]:
+        """Which of them had their effect before the producer was restored, and come again under another number."""
+        if not records:
+            return set()
+        rows = await conn.execute(_RETURNED, {"consumer": self.consumer, "ids": [r.id for r in records]})
+        return {str(row.event_id) for row in rows.all()}
 
     async def _handle(self, conn: AsyncConnection, run: Sequence[Record], *, tries: int) -> bool:
         """Each tenant's events together, in order; order between partitions means nothing. True when events were
@@ -279,7 +304,12 @@ class HandlerSink:
         return published
 
     async def _advance(
-        self, conn: AsyncConnection, partition: Partition, before: Place, after: Place
+        self,
+        conn: AsyncConnection,
+        partition: Partition,
+        before: Place,
+        after: Place,
+        run: Sequence[Record],
     ) -> None:
         done = await conn.execute(
             _ADVANCE,
@@ -291,6 +321,7 @@ class HandlerSink:
                 "after": after.next,
                 "last_id": after.last_id,
                 "generation": after.generation,
+                "ids": [r.id for r in run],
             },
         )
         # We hold the row's lock: anything else would mean two members handled the same run.
@@ -326,6 +357,11 @@ class HandlerSink:
 
     async def raise_alarm(self, partition: Partition, alarm: str) -> None:
         await self._note(_ALARM, partition, alarm=alarm[:1000])
+
+    async def forget(self) -> None:
+        """What was handled so long ago that no backup is as old."""
+        async with self.ledger.engine.begin() as conn:
+            await conn.execute(_FORGET)
 
     async def count_healed(self, partition: Partition, events: int) -> None:
         await self._note(_HEALED, partition, events=events)

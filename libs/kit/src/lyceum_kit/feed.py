@@ -19,7 +19,12 @@ from lyceum_kit.topics import feeds
 ROWS_A_MESSAGE = 200
 READ_LIMIT = 10_000
 
-_HEADS = "SELECT partition, head, sent FROM feed_head WHERE feed = $1 ORDER BY partition"
+_HEADS = """
+SELECT h.partition, h.head, h.sent, coalesce(p.id::text, '') AS head_id
+FROM feed_head h
+LEFT JOIN feed_position p ON p.feed = h.feed AND p.partition = h.partition AND p.position = h.head
+WHERE h.feed = $1 ORDER BY h.partition
+"""
 _GENERATIONS = "SELECT partition, generation, start FROM feed_generation WHERE feed = $1 ORDER BY generation"
 _READ = """
 SELECT p.partition, p.position, g.generation,
@@ -87,6 +92,7 @@ class FeedSource:
                     partition=row["partition"],
                     head=row["head"],
                     sent=row["sent"],
+                    head_id=row["head_id"],
                     generations=[
                         pb.Generation(generation=g["generation"], start=g["start"])
                         for g in generations
@@ -160,6 +166,12 @@ class Head:
     head: int
     sent: int
     generations: tuple[tuple[int, int], ...]  # (generation, start), oldest first
+    id: str = ""  # the event at `head`
+
+    @property
+    def generation(self) -> int:
+        """The newest."""
+        return self.generations[-1][0] if self.generations else 0
 
     def generation_at(self, position: int) -> int:
         """The generation that position belongs to: the last one that starts at or before it."""
@@ -182,7 +194,7 @@ class FeedReader:
         except grpc.aio.AioRpcError as e:
             raise Unavailable(f"{feed}: its EventFeed does not answer: {e.code().name} {e.details()}") from e
         return [
-            Head(p.head, p.sent, tuple((g.generation, g.start) for g in p.generations))
+            Head(p.head, p.sent, tuple((g.generation, g.start) for g in p.generations), p.head_id)
             for p in answer.partitions
         ]
 

@@ -1,5 +1,6 @@
 """What operators see of a service: feeds, progress, relay, timers, parked events. Routes under /system."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from sqlalchemy import text
 from lyceum_kit.errors import Unavailable
 from lyceum_kit.feed import FeedSource
 from lyceum_kit.http import Model, allow
+from lyceum_kit.reconcile import Report
 from lyceum_kit.settings import KitSettings
 from lyceum_kit.tokens import Caller, Verifier
 
@@ -108,6 +110,10 @@ async def report(
     }
 
 
+def shown(report: Report) -> dict[str, Any]:
+    return {**asdict(report), "told": report.told}
+
+
 def attach(
     app: FastAPI, service: str, workers: "Workers | None", sources: dict[str, FeedSource], verifier: Verifier
 ) -> None:
@@ -140,5 +146,15 @@ def attach(
         """Let this one event go, for a stated reason."""
         await workers.parked.discard(n, who=who.subject, why=body.why, of=tenant_of(who))
 
-    _ = feeds, parked, show, replay, discard, verifier
+    @router.get("/reconcile")
+    async def compare(who: Annotated[Caller, allow("operator")]) -> dict[str, Any]:  # noqa: ARG001
+        """What this service sent and handled, held against the ledgers."""
+        return shown(await workers.reconciliation.report())
+
+    @router.post("/reconcile")
+    async def reconcile(who: Annotated[Caller, allow("operator")]) -> dict[str, Any]:
+        """After a restore: raise the generation where numbers were given twice, go back where histories part."""
+        return shown(await workers.reconciliation.mend(who.subject))
+
+    _ = feeds, parked, show, replay, discard, compare, reconcile, verifier
     app.include_router(router)

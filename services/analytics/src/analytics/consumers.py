@@ -199,6 +199,25 @@ class Consumption:
             "undecoded": await self._undecoded(),
         }
 
+    def parted(self) -> dict[str, str]:
+        """Feeds whose rows are not the ledger's history any more, and why. Only a rebuild brings them back."""
+        red = {
+            feed: note.alarm for (feed, _), note in self.sink.notes.items() if note.alarm.startswith("red:")
+        }
+        return red | self.torn
+
+    def reconciliation(self) -> dict[str, Any]:
+        """As `lyceum reconcile` shows it of every service."""
+        parted = self.parted()
+        trouble = [f"{feed}: {why}" for feed, why in sorted(parted.items())]
+        told = [f"trouble: {line}" for line in trouble]
+        agree = len(FEEDS) - len(parted)
+        return {
+            "service": CONSUMER,
+            "trouble": trouble,
+            "told": [f"analytics: the rows of {agree} of {len(FEEDS)} feeds are the ledgers'", *told],
+        }
+
     async def check(self) -> None:
         """For readiness: red while a partition stands still or a table is known to be torn."""
         if self.torn:

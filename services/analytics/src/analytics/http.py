@@ -188,7 +188,19 @@ def routes(engine: Engine, consumption: Consumption, settings: Settings, *, cloc
             raise Refused("This process does not consume; ask the one that does")
         return await consumption.rebuild()
 
-    _ = overview, definitions, metric, drop_off, trend, feeds, parked, rebuild
+    @router.get("/system/reconcile", tags=["system"])
+    async def compare(who: Operator) -> dict[str, Any]:  # noqa: ARG001
+        """Which feeds' rows are no longer what the ledgers say."""
+        return consumption.reconciliation()
+
+    @router.post("/system/reconcile", tags=["system"])
+    async def reconcile(who: Platform) -> dict[str, Any]:  # noqa: ARG001
+        """Make these feeds' tables anew from the ledgers."""
+        if parted := sorted(consumption.parted()):
+            await consumption.rebuild(parted)
+        return consumption.reconciliation()
+
+    _ = overview, definitions, metric, drop_off, trend, feeds, parked, rebuild, compare, reconcile
     return router
 
 

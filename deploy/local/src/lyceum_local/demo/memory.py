@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-FILE = "demo.json"
-
 
 @dataclass(frozen=True)
 class Memory:
@@ -23,16 +21,15 @@ class Memory:
     outcome: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
-def recall(data: Path) -> Memory | None:
-    file = data / FILE
+def recall(file: Path) -> Memory | None:
     return Memory(**json.loads(file.read_text())) if file.exists() else None
 
 
-def keep(data: Path, memory: Memory, **changed: Any) -> Memory:
+def keep(file: Path, memory: Memory, **changed: Any) -> Memory:
     """Atomically, so that a kill leaves the old file or the new one."""
     memory = replace(memory, **changed)
-    new = data / f"{FILE}.new"
+    new = file.with_name(f"{file.name}.new")
     new.touch(mode=0o600)
     new.write_text(json.dumps(asdict(memory), indent=1, ensure_ascii=False))
-    new.replace(data / FILE)
+    new.replace(file)
     return memory

@@ -93,7 +93,8 @@ def numbers(api: Api, courses: Mapping[str, str]) -> Numbers:
     by_department: dict[str, dict[str, float | None]] = {}
     for metric in BY_DEPARTMENT:
         for row in api.get(f"/api/analytics/metrics/{metric}", by="department")["rows"]:
-            by_department.setdefault(row["label"], dict.fromkeys(BY_DEPARTMENT))[metric] = row["value"]
+            of = by_department.setdefault(row["label"], dict.fromkeys(BY_DEPARTMENT))
+            of[metric] = _rounded(row["value"])
     found: list[DropOff] = []
     for slug, course_id in courses.items():
         answer = api.get(f"/api/analytics/courses/{course_id}/drop-off")
@@ -101,4 +102,10 @@ def numbers(api: Api, courses: Mapping[str, str]) -> Numbers:
             DropOff(slug, m["title"], answer["enrolled"], m["started"], m["completed"])
             for m in answer["modules"]
         ]
-    return Numbers(api.get("/api/analytics/overview"), by_department, found)
+    overview = {name: _rounded(value) for name, value in api.get("/api/analytics/overview").items()}
+    return Numbers(overview, by_department, found)
+
+
+def _rounded(value: Any) -> Any:
+    """The last digits of a mean depend on the order in which it was added up."""
+    return round(value, 6) if isinstance(value, float) else value

@@ -41,15 +41,20 @@ NAMED = {
 REVOKED_BECAUSE = "Issued for the training environment by mistake"
 
 
-def play(config: Config, screen: Screen, *, people: int = PEOPLE) -> Outcome:
+def play(config: Config, screen: Screen, *, people: int = PEOPLE, slug: str = SLUG) -> Outcome:
+    """Play it in the organisation `slug`. `people`: how many HR lists, the first time."""
     limits = httpx.Limits(max_connections=2 * AT_WORK, max_keepalive_connections=2 * AT_WORK)
     with httpx.HTTPTransport(limits=limits) as transport:
-        return Demo(config, screen, transport, people).play()
+        return Demo(config, screen, transport, slug, people).play()
 
 
 class Demo:
-    def __init__(self, config: Config, screen: Screen, transport: httpx.HTTPTransport, people: int) -> None:
+    def __init__(
+        self, config: Config, screen: Screen, transport: httpx.HTTPTransport, slug: str, people: int
+    ) -> None:
         self._config = config
+        self._slug = slug
+        self._file = config.data / f"{slug}.json"
         self._step = screen.step
         self._screen = screen
         self._transport = transport
@@ -111,28 +116,28 @@ class Demo:
 
     def _credentials(self, people: int) -> Memory:
         """The tenant, an API client for author, HR and administrator, and a webhook: made once."""
-        memory = recall(self._config.data)
+        memory = recall(self._file)
         if memory and self._works(memory):
             return memory
         operator = client_api(self._http, "operator", self._config.secrets.clients["operator"])
-        if not any(t["slug"] == SLUG for t in operator.every("/api/identity/tenants")):
+        if not any(t["slug"] == self._slug for t in operator.every("/api/identity/tenants")):
             self._step("The operator creates the organisation")
             operator.post(
                 "/api/identity/tenants",
                 {
-                    "slug": SLUG,
+                    "slug": self._slug,
                     "name": "Demo Hospital Group",
                     "time_zone": "Europe/Berlin",
                     "admin": {"display_name": ADMIN, "email": "robin@demo.example"},
                 },
             )
-        roles = {"roles": ["hris", "author", "admin"], "tenant_slug": SLUG}
+        roles = {"roles": ["hris", "author", "admin"], "tenant_slug": self._slug}
         client = operator.post("/api/identity/clients", {"name": "demo", **roles})
         hook = operator.post(
-            "/api/identity/webhooks", {"form": "standard", "name": "Demo HR", "tenant_slug": SLUG}
+            "/api/identity/webhooks", {"form": "standard", "name": "Demo HR", "tenant_slug": self._slug}
         )
         return keep(
-            self._config.data,
+            self._file,
             Memory(people=people),
             client={"client_id": client["client_id"], "secret": client["client_secret"]},
             webhook={"path": _path(hook["url"]), "secret": hook["secret"]},
@@ -152,7 +157,7 @@ class Demo:
         return client_api(self._http, **self._memory.client)
 
     def _remember(self, **changed: Any) -> None:
-        self._memory = keep(self._config.data, self._memory, **changed)
+        self._memory = keep(self._file, self._memory, **changed)
 
     def _people(self) -> dict[str, str]:
         """Employee number → person id, also of those who left or have not begun."""

@@ -55,7 +55,7 @@ def courses(api: Api, step: Step, packages: Ids, quizzes: Ids) -> Ids:
         if course["slug"] not in there:
             there[course["slug"]] = _publish(api, course, packages, quizzes)
     step(f"{len(written)} courses are published")
-    return there
+    return {course["slug"]: there[course["slug"]] for course in written}
 
 
 def _publish(api: Api, course: Mapping[str, Any], packages: Ids, quizzes: Ids) -> str:

@@ -35,11 +35,25 @@ class Screen:
 
     @contextmanager
     def counting(self, what: str, total: int) -> Generator[Callable[[], None]]:
-        """A bar; call what it gives for each one that is done."""
+        """A bar, or where there is no terminal a line now and then; call what it gives for each one that is done."""
+        if not self._console.is_terminal:
+            yield self._lines(what, total)
+            return
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         with Progress(*columns, TimeElapsedColumn(), console=self._console, transient=True) as progress:
             task = progress.add_task(what, total=total)
             yield lambda: progress.advance(task)
+
+    def _lines(self, what: str, total: int) -> Callable[[], None]:
+        done = 0
+
+        def one_more() -> None:
+            nonlocal done
+            done += 1
+            if done % 50 == 0:
+                self.step(f"{what}: {done} of {total}")
+
+        return one_more
 
 
 def show(outcome: Outcome, console: Console) -> None:
