@@ -6,10 +6,11 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import cast
 from zipfile import ZipFile
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, Request
+from playwright.async_api import Browser, BrowserContext, Frame, Page, Request
 
 from lyceum_local.testing import Platform
 from lyceum_local.testing.school import School, open_school
@@ -41,7 +42,9 @@ def same_host() -> Iterator[tuple[str, list[str]]]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             cookies.append(self.headers.get("cookie", ""))
-            page = page_with_script(f"http://127.0.0.1:{self.server.server_address[1]}/app")
+            page = page_with_script(
+                f"http://127.0.0.1:{cast('ThreadingHTTPServer', self.server).server_port}/app"
+            )
             kind, body = {"/": ("html", page), "/hostile.js": ("javascript", SCRIPT)}.get(
                 self.path, ("html", "<body>secret</body>")
             )
@@ -142,12 +145,18 @@ def cookies_sent(context: BrowserContext, host: str) -> list[str]:
     return seen
 
 
+async def frame_of(outside: Page | Frame, selector: str) -> Frame:
+    element = await outside.wait_for_selector(selector)
+    assert element
+    frame = await element.content_frame()
+    assert frame
+    return frame
+
+
 async def findings_in_the_package(page: Page) -> tuple[dict[str, str], str]:
     """What the package's script found, and the attempt's token, which it may read: it is on its own origin."""
-    wrapper = await (await page.wait_for_selector("iframe")).content_frame()
-    assert wrapper
-    inner = await (await wrapper.wait_for_selector("iframe:not([hidden])")).content_frame()
-    assert inner
+    wrapper = await frame_of(page, "iframe")
+    inner = await frame_of(wrapper, "iframe:not([hidden])")
     await inner.wait_for_function("window.findings", timeout=30_000)
     findings = json.loads(await inner.evaluate("JSON.stringify(findings)"))
     return findings, await inner.evaluate("parent.history.state.token")

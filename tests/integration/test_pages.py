@@ -5,7 +5,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -41,7 +41,7 @@ class Stage:
     links: dict[str, str] = field(default_factory=dict[str, str])
 
     @asynccontextmanager
-    async def page(self, browser: Browser, person: str = "") -> AsyncIterator[Page]:
+    async def page(self, browser: Browser, person: str = "") -> AsyncGenerator[Page]:
         """A page of this person's browser; of somebody who is not signed in when nobody is named."""
         context = await browser.new_context(
             base_url=self.platform.config.app_origin, locale="en-GB", reduced_motion="reduce"
@@ -331,10 +331,11 @@ async def keep(page: Page, name: str) -> None:
 
 
 async def axe(page: Page) -> list[str]:
-    found = await Axe().run(page)
+    checker: Any = Axe()
+    found: dict[str, Any] = (await checker.run(page)).response
     return [
         f"{v['id']} ({v['impact']}): {node['target']} {node['html'][:200]} {node['failureSummary'][:300]}"
-        for v in found.response["violations"]
+        for v in found["violations"]
         if v["impact"] in ("serious", "critical")
         for node in v["nodes"]
     ]

@@ -59,8 +59,10 @@ class Story:
         """As the operator asks: a ClickHouse driver, the read-only endpoint."""
         config = self.school.platform.config
 
+        driver: Any = clickhouse_connect  # typed in part only
+
         def ask() -> list[dict[str, Any]]:
-            client = clickhouse_connect.get_client(
+            client = driver.get_client(
                 host="127.0.0.1",
                 port=config.ports["clickhouse"],
                 username="operator",

@@ -189,7 +189,7 @@ def routes(engine: Engine, consumption: Consumption, settings: Settings, *, cloc
         return await consumption.rebuild()
 
     @router.get("/system/reconcile", tags=["system"])
-    async def compare(who: Operator) -> dict[str, Any]:  # noqa: ARG001
+    async def compare(who: Platform) -> dict[str, Any]:  # noqa: ARG001
         """Which feeds' rows are no longer what the ledgers say."""
         return consumption.reconciliation()
 
