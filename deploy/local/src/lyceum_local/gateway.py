@@ -68,12 +68,16 @@ class Gateway:
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
         if path.startswith("/api/"):
-            service = path.split("/", 3)[2]
+            service, _, inside = path.removeprefix("/api/").partition("/")
+            if service not in self._targets:
+                await PlainTextResponse("There is no such service.\n", status_code=404)(scope, receive, send)
+            elif inside == "metrics":
+                # Prometheus scrapes each service's own port; what a platform is busy with is not for the public.
+                await PlainTextResponse("Not served here.\n", status_code=404)(scope, receive, send)
+            else:
+                await self._targets[service](scope, receive, send)
         else:
             service = next((s for p, s in PUBLIC.items() if path == p or path.startswith(f"{p}/")), "")
-        if path.startswith("/api/") and service not in self._targets:
-            await PlainTextResponse("There is no such service.\n", status_code=404)(scope, receive, send)
-        else:
             await self._targets.get(service, self._web)(scope, receive, send)
 
 

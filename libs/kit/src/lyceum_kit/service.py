@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import structlog
 import typer
@@ -23,6 +23,7 @@ from lyceum_kit.http import drain
 from lyceum_kit.intake import Intake
 from lyceum_kit.ledger import Ledger
 from lyceum_kit.parked import Parked
+from lyceum_kit.reconcile import Reconciliation
 from lyceum_kit.relay import Relay
 from lyceum_kit.rpc import Peers, RpcService, make_server
 from lyceum_kit.serving import FINISH_SECONDS, HttpServers
@@ -73,6 +74,7 @@ class Workers:
         url = settings.database_url.get_secret_value()
         own = [f for f in feeds().values() if f.producer == service.name]
         self.service = service
+        self.ledger = service.ledger
         self.relay = Relay(
             url, role_of(url), own, kafka_options(settings), replication=settings.kafka_replication
         )
@@ -85,11 +87,14 @@ class Workers:
             else None
         )
         self.parked = Parked(self.sink)
+        self.reconciliation = Reconciliation(self.relay, self.sink, self.intake.reader)
         self._unsent: tuple[int, float] | None = None  # the last that was sent, and since when
 
     async def check(self) -> None:
         """For readiness: red while events are not sent, or not handled, for long."""
         assert self.service.ledger
+        if self.relay.status.error.startswith("red:"):
+            raise Unavailable(self.relay.status.error)
         async with self.service.ledger.engine.connect() as conn:
             row = (await conn.execute(_UNSENT)).one()
         if not row.waiting:
@@ -106,8 +111,10 @@ class Workers:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.relay.run(), name=f"{self.service.name} relay")
             group.create_task(self.timers.run(), name=f"{self.service.name} timers")
+            group.create_task(system.measure(self), name=f"{self.service.name} gauges")
             if self.subscription:
                 group.create_task(self._consume(self.subscription), name=f"{self.service.name} consumer")
+                group.create_task(_forever(self._forget), name=f"{self.service.name} forgetting")
             for task in self.service.background:
                 group.create_task(_forever(task), name=f"{self.service.name} {task}")
 
@@ -121,6 +128,11 @@ class Workers:
                 log.warning("consumer waits", error=f"{type(e).__name__}: {e}")
                 await asyncio.sleep(1)
         await subscription.run()
+
+    async def _forget(self) -> None:
+        while True:
+            await asyncio.sleep(3600)
+            await self.sink.forget()
 
 
 def role_of(url: str) -> str:
@@ -231,7 +243,7 @@ async def run_services(
 
 
 def main(build: Callable[[S], Service], settings_class: type[S]) -> None:
-    """The command line of a service: `python -m <service> serve | consume | run | migrate`."""
+    """The command line of a service: `python -m <service> serve | consume | migrate | reconcile`."""
     cli = typer.Typer(no_args_is_help=True, add_completion=False)
 
     @cli.command()
@@ -259,5 +271,29 @@ def main(build: Callable[[S], Service], settings_class: type[S]) -> None:
             role_of(settings.database_url.get_secret_value()),
         )
 
-    _ = serve, consume, migrate
+    @cli.command()
+    def reconcile(
+        yes: Annotated[bool, typer.Option("--yes", help="Mend it; else only tell what is wrong.")] = False,
+    ) -> None:
+        """After a restore: compare with the ledgers and, where told so, go back to where histories part."""
+        if not asyncio.run(_reconcile(build(settings_class()), mend=yes)):
+            raise typer.Exit(1)
+
+    _ = serve, consume, migrate, reconcile
     cli()
+
+
+async def _reconcile(service: Service, *, mend: bool) -> bool:
+    """True when there is no trouble, or none any more. The service may run meanwhile."""
+    workers = Workers(service)
+    assert service.ledger
+    assert service.peers
+    try:
+        reconciliation = workers.reconciliation
+        report = await (reconciliation.mend("command line") if mend else reconciliation.report())
+    finally:
+        await service.peers.close()
+        await service.ledger.close()
+    for line in report.told:
+        typer.echo(line)
+    return not report.trouble

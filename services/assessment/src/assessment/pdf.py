@@ -40,7 +40,7 @@ def render(certificate: Any, *, issuer_name: str, origin: str) -> bytes:
     verify_url = f"{origin}/verify/{certificate.certificate_id}"
     match = _LANGUAGE.fullmatch(certificate.language or "")
     language, region = match.groups() if match else ("en", None)
-    data = {
+    data: dict[str, Any] = {
         "recipient": certificate.recipient_name,
         "course": certificate.course_title,
         "issuer": issuer_name,
@@ -80,4 +80,4 @@ def render(certificate: Any, *, issuer_name: str, origin: str) -> bytes:
 @cache
 def _printable() -> frozenset[int]:
     fonts = [*(_HERE / "fonts").glob("*.ttf"), *(_HERE / "fonts").glob("*.otf")]
-    return frozenset().union(*(glyphs.coverage(font.read_bytes()) for font in fonts))
+    return frozenset[int]().union(*(glyphs.coverage(font.read_bytes()) for font in fonts))
