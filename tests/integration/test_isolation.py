@@ -1,16 +1,14 @@
 """A package is written by strangers: in the learner's browser its script gets nothing of the app."""
 
 import io
-import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import cast
 from zipfile import ZipFile
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Frame, Page, Request
+from playwright.async_api import Browser, BrowserContext, Page, Request
 
 from lyceum_local.testing import Platform
 from lyceum_local.testing.school import School, open_school
@@ -42,9 +40,7 @@ def same_host() -> Iterator[tuple[str, list[str]]]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             cookies.append(self.headers.get("cookie", ""))
-            page = page_with_script(
-                f"http://127.0.0.1:{cast('ThreadingHTTPServer', self.server).server_port}/app"
-            )
+            page = page_with_script(f"http://{self.headers['host']}/app")
             kind, body = {"/": ("html", page), "/hostile.js": ("javascript", SCRIPT)}.get(
                 self.path, ("html", "<body>secret</body>")
             )
@@ -90,7 +86,7 @@ async def test_a_hostile_package_gets_nothing(
         url, received = same_host
         control = await page.context.new_page()
         await control.goto(url)
-        await control.wait_for_function("window.findings", timeout=30_000)
+        await control.locator("body.done").wait_for(timeout=30_000)
         assert "lyceum_session=" in received[0]
         control_findings = await control.evaluate("findings")
         assert "readable=yes" in control_findings["cookies of the app"]
@@ -145,18 +141,8 @@ def cookies_sent(context: BrowserContext, host: str) -> list[str]:
     return seen
 
 
-async def frame_of(outside: Page | Frame, selector: str) -> Frame:
-    element = await outside.wait_for_selector(selector)
-    assert element
-    frame = await element.content_frame()
-    assert frame
-    return frame
-
-
 async def findings_in_the_package(page: Page) -> tuple[dict[str, str], str]:
     """What the package's script found, and the attempt's token, which it may read: it is on its own origin."""
-    wrapper = await frame_of(page, "iframe")
-    inner = await frame_of(wrapper, "iframe:not([hidden])")
-    await inner.wait_for_function("window.findings", timeout=30_000)
-    findings = json.loads(await inner.evaluate("JSON.stringify(findings)"))
-    return findings, await inner.evaluate("parent.history.state.token")
+    done = page.frame_locator("iframe").frame_locator("iframe").locator("body.done")
+    await done.wait_for(timeout=30_000)
+    return await done.evaluate("() => [window.findings, parent.history.state.token]")

@@ -1,10 +1,11 @@
 """Every page of the web app, in every width and colour scheme: axe finds nothing serious and nothing is cut off.
 
-`LYCEUM_SCREENSHOTS=<folder>` also keeps a picture of each.
+`LYCEUM_SCREENSHOTS=<folder>` also keeps a picture of each, `LYCEUM_SCENES=<name>,<name>` looks at some only.
 """
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from uuid import uuid4
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, Route, expect
+from playwright.async_api import Browser, Page, Request, Route, expect
 from playwright.async_api import Error as PlaywrightError
 
 from lyceum_local.testing import Platform
@@ -24,6 +25,7 @@ from lyceum_local.testing.school import School, open_school, until
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=15_000)
 
+AXE = Axe().axe_script
 WIDTHS = {320: 720, 1440: 900}
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 ENGINEERS = ("Łukasz Nowak", "Amara Okafor", "山田 太郎", "Inês Silva", "Leila Aziz")
@@ -228,7 +230,7 @@ SCENES = (
     Scene("sign-in-offline", "", "/sign-in", "did not answer", routes=(("**/personas*", cut),)),
     Scene("today", "Ada", "/", "Recently completed", why),
     Scene("today-late", "Łukasz", "/", "late"),
-    Scene("today-empty", "Newcomer", "/", "Nothing to continue"),
+    Scene("today-empty", "Newcomer", "/", "You are up to date"),
     Scene("today-loading", "Ada", "/", "Hello, Ada Lovelace", routes=((TODAY, never),)),
     Scene("today-unavailable", "Ada", "/", "not available right now", routes=((TODAY, unavailable),)),
     Scene("find", "Ada", "/", "Recently completed", find),
@@ -240,7 +242,7 @@ SCENES = (
     Scene("course-not-enrolled", "Ada", "/catalog/sales-essentials", "You are not enrolled"),
     Scene("course-locked", "Ada", "/catalog/engineering-onboarding-assessment", "Locked for now"),
     Scene("course-completed", "Freya", "/catalog/workplace-safety-essentials", "Completed on"),
-    Scene("course-unknown", "Ada", "/catalog/nothing", "No such course"),
+    Scene("course-unknown", "Ada", "/catalog/nothing", "There is no such course"),
     Scene("player", "Ada", "/learn/{player}", "Back"),
     Scene("reading", "Łukasz", "/learn/{reading}", "Mark as read"),
     Scene("module-unknown", "Ada", f"/learn/{uuid4()}/{uuid4()}", "cannot be opened"),
@@ -300,7 +302,7 @@ async def look(stage: Stage, browser: Browser, scene: Scene) -> list[str]:
             await page.emulate_media(color_scheme=scheme)
             for width, height in WIDTHS.items():
                 await page.set_viewport_size({"width": width, "height": height})
-                await page.evaluate("Promise.all(document.getAnimations().map((a) => a.finished))")
+                await page.evaluate(SETTLED)
                 if not await fits(page):
                     faults.append(f"{scene.name} is wider than {width} px")
                 await keep(page, f"{scene.name}-{width}-{scheme}")
@@ -309,6 +311,11 @@ async def look(stage: Stage, browser: Browser, scene: Scene) -> list[str]:
         while WAITING:
             await WAITING.pop().abort()
     return faults
+
+
+# Whatever moves has arrived; placeholders pulse for ever.
+SETTLED = """Promise.all(document.getAnimations()
+  .filter((a) => a.effect.getTiming().iterations !== Infinity).map((a) => a.finished))"""
 
 
 async def fits(page: Page) -> bool:
@@ -331,14 +338,39 @@ async def keep(page: Page, name: str) -> None:
 
 
 async def axe(page: Page) -> list[str]:
-    checker: Any = Axe()
-    found: dict[str, Any] = (await checker.run(page)).response
+    await page.evaluate(AXE)
+    found = await page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     return [
         f"{v['id']} ({v['impact']}): {node['target']} {node['html'][:200]} {node['failureSummary'][:300]}"
         for v in found["violations"]
         if v["impact"] in ("serious", "critical")
         for node in v["nodes"]
     ]
+
+
+async def test_the_first_page_is_light_and_stands_still(stage: Stage, browser: Browser) -> None:
+    async with stage.page(browser, "Ada") as page:
+        finished: list[Request] = []
+        page.on("requestfinished", lambda request: finished.append(request))  # noqa: PLW0108 - Playwright marks what it calls
+        await page.goto("/")
+        await page.get_by_role("heading", name="Recently completed").wait_for()
+        await page.wait_for_load_state("networkidle")
+        sizes: Counter[str] = Counter()
+        for request in finished:
+            sizes[request.resource_type] += (await request.sizes())["responseBodySize"]
+        assert sizes["script"] < 190_000
+        assert sizes["stylesheet"] < 40_000
+        assert sizes["font"] < 60_000
+        assert await page.evaluate(SHIFTED) < 0.1
+
+
+# Cumulative Layout Shift until now.
+SHIFTED = """new Promise((done) => {
+  let sum = 0;
+  const add = (list) => list.getEntries().forEach((shift) => { sum += shift.value; });
+  new PerformanceObserver(add).observe({ type: "layout-shift", buffered: true });
+  setTimeout(() => done(sum), 100);
+})"""
 
 
 async def test_a_learner_needs_no_mouse(stage: Stage, browser: Browser) -> None:

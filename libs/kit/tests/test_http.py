@@ -105,6 +105,8 @@ ERRORS: dict[str, Exception] = {
     "too-many": TooMany(retry_after=7),
     "unavailable": Unavailable("The ledger is away", retry_after=2),
     "bug": RuntimeError("password=hunter2"),
+    "outage": ConnectionRefusedError(111, "Connect call failed ('10.0.0.7', 5432)"),
+    "disk": FileNotFoundError(2, "No such file", "/srv/hunter2"),
 }
 
 
@@ -219,6 +221,7 @@ def test_a_guard_of_the_whole_router_counts() -> None:
         ("invalid", 422, {"errors": [{"field": "title", "message": "taken"}]}),
         ("too-many", 429, {"type": "urn:lyceum:problem:too-many"}),
         ("unavailable", 503, {"detail": "The ledger is away"}),
+        ("outage", 503, {"detail": "The database cannot be reached", "retry_after": 2}),
     ],
 )
 async def test_an_error_becomes_its_problem(
@@ -237,9 +240,10 @@ async def test_when_to_come_back_is_a_header_too(web: httpx.AsyncClient) -> None
     assert (await web.get("/raise/too-many")).headers["retry-after"] == "7"
 
 
-async def test_a_bug_shows_its_trace_and_nothing_else(web: httpx.AsyncClient) -> None:
+@pytest.mark.parametrize("what", ["bug", "disk"])
+async def test_a_bug_shows_its_trace_and_nothing_else(web: httpx.AsyncClient, what: str) -> None:
     finished = spans()
-    answer = await web.get("/raise/bug")
+    answer = await web.get(f"/raise/{what}")
     assert answer.status_code == 500
     assert "hunter2" not in answer.text
     assert answer.json()["type"] == "urn:lyceum:problem:internal"
@@ -360,18 +364,28 @@ async def chunks(count: int, size: int = 64 * 1024) -> AsyncIterator[bytes]:
         yield b"x" * size
 
 
-async def test_a_declared_body_over_the_limit_is_refused_unread(web: httpx.AsyncClient) -> None:
-    read = 0
+def post(path: str, **headers: str) -> dict[str, Any]:
+    """A request as the server hands it to the app."""
+    return {
+        "type": "http", "http_version": "1.1", "method": "POST", "path": path, "query_string": b"", "root_path": "",
+        "scheme": "http",
+        "headers": [(k.replace("_", "-").encode(), v.encode()) for k, v in headers.items()],
+    }  # fmt: skip
 
-    async def counted() -> AsyncIterator[bytes]:
-        nonlocal read
-        read += 1
-        yield b"x"
 
-    answer = await web.post("/raw", content=counted(), headers={"content-length": str(200 * MIB)})
-    assert answer.status_code == 413
-    assert answer.json()["type"] == "urn:lyceum:problem:too-large"
-    assert read == 0
+async def test_a_declared_body_over_the_limit_is_refused_before_it_is_read() -> None:
+    order: list[str] = []
+
+    async def receive() -> Message:
+        order.append("read")
+        return {"type": "http.request", "body": b"x" * MIB, "more_body": True}
+
+    async def send(message: Message) -> None:
+        order.append(str(message.get("status", "sent")))
+
+    await built()(post("/api/kit/raw", content_length=str(200 * MIB)), receive, send)
+    # What a client goes on sending is let go by, up to a limit, or it would hear nothing but a reset connection.
+    assert order == ["413", "sent", *["read"] * 16, "sent"]
 
 
 async def test_an_undeclared_body_is_cut_off_at_the_limit(web: httpx.AsyncClient) -> None:
@@ -398,17 +412,7 @@ async def test_a_body_that_never_comes_is_a_time_out(monkeypatch: pytest.MonkeyP
     async def send(message: Message) -> None:
         sent.append(message)
 
-    scope = {
-        "type": "http",
-        "http_version": "1.1",
-        "method": "POST",
-        "path": "/api/kit/raw",
-        "query_string": b"",
-        "root_path": "",
-        "scheme": "http",
-        "headers": [(b"content-length", b"10")],
-    }
-    await asyncio.wait_for(built()(scope, receive, send), 5)
+    await asyncio.wait_for(built()(post("/api/kit/raw", content_length="10"), receive, send), 5)
     assert sent[0]["status"] == 408
     assert (b"connection", b"close") in sent[0]["headers"]
 
@@ -496,6 +500,19 @@ async def test_not_ready_names_what_is_red_and_no_more(monkeypatch: pytest.Monke
     assert answer.json()["red"]["kafka"] == "Kafka does not answer"
     assert "postgres" not in answer.text
     assert alive.status_code == 200
+
+
+async def test_who_is_about_to_stop_says_so_and_still_answers() -> None:
+    app = built(routes())
+    async with client(app) as web:
+        kept = await web.get("/api/kit/me", headers=KEYS.headers(tenant=TENANT, subject="ada"))
+        assert "connection" not in kept.headers
+        http.drain(app)
+        probe = await web.get("/api/kit/readyz")
+        assert (probe.status_code, probe.json()["type"]) == (503, "urn:lyceum:problem:stopping")
+        last = await web.get("/api/kit/me", headers=KEYS.headers(tenant=TENANT, subject="ada"))
+        assert (last.status_code, last.headers["connection"]) == (200, "close")
+        assert (await web.get("/api/kit/livez")).status_code == 200
 
 
 async def test_metrics_count_requests_by_template(web: httpx.AsyncClient) -> None:

@@ -224,6 +224,7 @@ async def test_a_method_nobody_gave_access_to_is_closed() -> None:
         ("invalid", grpc.StatusCode.INVALID_ARGUMENT, "invalid"),
         ("too-many", grpc.StatusCode.RESOURCE_EXHAUSTED, "too-many"),
         ("unavailable", grpc.StatusCode.UNAVAILABLE, "unavailable"),
+        ("time-out", grpc.StatusCode.UNAVAILABLE, "unavailable"),
     ],
 )
 async def test_an_error_says_what_it_is_to_machines(
@@ -251,9 +252,8 @@ async def test_details_carry_numbers_fields_and_pauses(running: Running) -> None
     assert retry.retry_delay.ToMilliseconds() == 1500
 
 
-@pytest.mark.parametrize("feed", ["bug", "time-out"])
-async def test_a_bug_shows_nothing(running: Running, feed: str) -> None:
-    for call in (running.heads(feed), running.read(feed, 1)):
+async def test_a_bug_shows_nothing(running: Running) -> None:
+    for call in (running.heads("bug"), running.read("bug", 1)):
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await call
         assert raised.value.code() == grpc.StatusCode.INTERNAL

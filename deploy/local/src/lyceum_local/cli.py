@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from lyceum_local import backup as backups
 from lyceum_local import config as configuration
@@ -399,12 +399,21 @@ def parked_discard(
 
 @app.command()
 def rebuild(service: Service, data: Data = None) -> None:
-    """Make a service's projections anew from the ledgers."""
-    with console.status(f"Rebuilding {service}"):
-        answer = Operator(installed(data)).call("POST", f"/api/{known(service)}/system/rebuild")
-    console.print("Rebuilt.")
-    if answer:
-        console.print_json(data=answer)
+    """Make a service's projections anew from the ledgers, while it goes on answering."""
+    operator, path = Operator(installed(data)), f"/api/{known(service)}/system/rebuild"
+    with console.status(f"Rebuilding {service}") as line:
+        now = operator.call("POST", path)
+        while now["running"]:
+            time.sleep(0.5)
+            now = operator.call("GET", path)
+            done, of = (sum(table[n] for table in now["tables"]) for n in ("events", "ledger"))
+            line.update(f"Rebuilding {service}: {done:,} of {of:,} events")
+    if now["error"]:
+        stop(f"The rebuild ended early: {now['error']}")
+    table = Table("table", Column("events", justify="right"), box=None)
+    for rebuilt in now["tables"]:
+        table.add_row(rebuilt["table"], f"{rebuilt['events']:,}")
+    console.print(table)
 
 
 @app.command()

@@ -271,6 +271,7 @@ class Throwaway:
     ) -> None:
         self.port = port
         self.passwords = passwords
+        self.data = folder / "data"
         self._folder, self._cache = folder, cache
         self._controller_port = controller_port
         self._prepare()
@@ -305,7 +306,7 @@ class Throwaway:
     def wipe(self) -> None:
         """As if the disk were lost: every topic and offset is gone when it starts again."""
         self.kill()
-        shutil.rmtree(self._folder / "data")
+        shutil.rmtree(self.data)
         self._prepare()
         self.start()
         grant(self.port, self.passwords["admin"])

@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 
 from lyceum_local import kafka, postgres
-from lyceum_local.config import Config, environment, load
+from lyceum_local.config import Config, environment, load, port_claims
 from lyceum_local.paths import LEDGER_SERVICES, OTHER_SERVICES, SERVICES, cache_folder, repository
 
 LOG_LIMIT = 10 * 1024 * 1024
@@ -350,10 +350,13 @@ class Supervisor:
         stop = asyncio.create_task(self.stopping.wait())
         await asyncio.wait({chores[0], stop}, return_when=asyncio.FIRST_COMPLETED)
         keepers += [asyncio.create_task(self.keep(p)) for p in every[2:]]
-        while not self.stopping.is_set():
-            rotate(self.logs)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.stopping.wait(), 10)
+        with port_claims() as claims:
+            while not self.stopping.is_set():
+                rotate(self.logs)
+                for port in self.config.ports.values():
+                    claims.hold(port)  # when `up` has let go of them
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.stopping.wait(), 10)
         self.say("stopping")
         await self.end(every[2:])
         await self.end(every[:2])

@@ -80,12 +80,9 @@ class FeedSource:
 
     async def heads(self, feed: str) -> pb.HeadsResponse:
         pool = await self._connected()
-        try:
-            async with pool.acquire() as connection:
-                rows = await connection.fetch(_HEADS, feed)
-                generations = await connection.fetch(_GENERATIONS, feed)
-        except Exception as e:
-            raise _unavailable(e) from e
+        async with pool.acquire() as connection:
+            rows = await connection.fetch(_HEADS, feed)
+            generations = await connection.fetch(_GENERATIONS, feed)
         return pb.HeadsResponse(
             partitions=[
                 pb.PartitionHead(
@@ -106,11 +103,8 @@ class FeedSource:
     async def read(self, feed: str, partition: int, first: int, end: int) -> list[pb.FeedRecord]:
         """Positions first … end - 1."""
         pool = await self._connected()
-        try:
-            async with pool.acquire() as connection:
-                rows = await connection.fetch(_READ, feed, partition, first, end)
-        except Exception as e:
-            raise _unavailable(e) from e
+        async with pool.acquire() as connection:
+            rows = await connection.fetch(_READ, feed, partition, first, end)
         return [
             pb.FeedRecord(
                 headers=dict(to_headers(meta_of(feed, row))), key=row["key"].encode(), value=row["data"]
@@ -124,29 +118,18 @@ class FeedSource:
 
     async def _connected(self) -> asyncpg.Pool:
         if self._pool is None:
-            try:
-                self._pool = await asyncpg.create_pool(
-                    db.dsn(self._url),
-                    min_size=0,
-                    max_size=4,
-                    timeout=5,
-                    setup=self._as_relay,
-                    server_settings={**db.SESSION, "application_name": "feed"},
-                )
-            except Exception as e:
-                raise _unavailable(e) from e
+            self._pool = await asyncpg.create_pool(
+                db.dsn(self._url),
+                min_size=0,
+                max_size=4,
+                timeout=5,
+                setup=self._as_relay,
+                server_settings={**db.SESSION, "application_name": "feed"},
+            )
         return self._pool
 
     async def _as_relay(self, connection: Any) -> None:
         await connection.execute(f'SET ROLE "{self._role}"')
-
-
-def _unavailable(error: Exception) -> Exception:
-    return (
-        Unavailable("The ledger's database cannot be reached", retry_after=2)
-        if db.is_outage(error)
-        else error
-    )
 
 
 def event_feed(sources: dict[str, FeedSource]) -> RpcService:

@@ -149,14 +149,17 @@ class Intake:
 
     async def process(self, records: Sequence[Record]) -> None:
         """Apply all of `records` that can be applied now. What cannot, because the producer is not there to fill
-        a gap, raises Unavailable: the poll loop then comes back to it."""
+        a gap or to own to a position, raises Unavailable: the poll loop then comes back to it."""
         async with self.lock:
             by_partition: dict[Partition, list[Record]] = {}
             for record in records:
                 by_partition.setdefault((record.feed, record.partition), []).append(record)
-            await self._know_heads(by_partition)
+            away = await self._know_heads(by_partition)
             for partition, some in by_partition.items():
-                by_partition[partition] = await self._within_head(partition, some)
+                by_partition[partition] = (
+                    [] if partition[0] in away else await self._within_head(partition, some)
+                )
+            failpoint("consumer.polled")
             todo = {p: r for p, r in by_partition.items() if r and not self._state(p).red}
             continued: dict[Partition, Place] = {}
             while todo:
@@ -172,10 +175,17 @@ class Intake:
                             )
                         continued[partition] = place
                         todo[partition] = [*more, *result.waiting]
+            for absence in away.values():
+                raise absence
 
     def next_of(self, partition: Partition) -> int | None:
         place = self._state(partition).place
         return place.next if place else None
+
+    def behind(self, partition: Partition) -> bool:
+        """Whether the producer sent something that is not handled here; also when neither is known yet."""
+        heads, following = self.heads.get(partition[0]), self.next_of(partition)
+        return heads is None or following is None or heads[partition[1]].sent >= following
 
     async def refresh_heads(self, feed: str) -> list[Head]:
         self.asked = asked = self.asked + 1
@@ -286,12 +296,10 @@ class Intake:
             f" `{self.sink.remedy}` has compared both."
         )
 
-    async def _know_heads(self, partitions: Mapping[Partition, Sequence[Record]]) -> None:
-        """The producer's word on how far it is, asked when something lies beyond what it last said.
-
-        Heads comes before the first record after a start; later an absent producer does not stop its consumers:
-        `complete` finds out afterwards if somebody else had written into its topic.
-        """
+    async def _know_heads(self, partitions: Mapping[Partition, Sequence[Record]]) -> dict[str, Unavailable]:
+        """The producer's word on how far it is, before the first record after a start, and when something lies
+        beyond what it last said. Feeds whose producer is away then have to wait."""
+        away: dict[str, Unavailable] = {}
         for feed in {feed for feed, _ in partitions}:
             some = [p for p in partitions if p[0] == feed]
             known = self.heads.get(feed)
@@ -308,9 +316,11 @@ class Intake:
                 await self.refresh_heads(feed)
                 for partition in some:
                     await self._stands(partition)
-            except Unavailable:
-                if known is None:
-                    raise
+            except Unavailable as e:
+                away[feed] = e
+                for partition in unplaced:  # so that it is asked again
+                    self._state(partition).place = None
+        return away
 
     async def _know_places(self, partitions: Iterable[Partition]) -> None:
         """Always before the heads they are held against."""

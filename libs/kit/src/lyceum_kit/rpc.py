@@ -21,7 +21,7 @@ from grpc_reflection.v1alpha import reflection
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from lyceum_kit import telemetry
+from lyceum_kit import db, telemetry
 from lyceum_kit.errors import Forbidden, Invalid, LyceumError, Malformed, Unauthenticated, Unavailable
 from lyceum_kit.settings import KitSettings
 from lyceum_kit.tokens import Caller, ServiceCredential, TokenSource, Verifier
@@ -239,6 +239,8 @@ class _Call:
                 await self._deadline.__aexit__(kind, error, traceback)
             except TimeoutError:
                 await self._abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"Took longer than {DEADLINE:.0f} s", ())
+            if isinstance(error, Exception):
+                error = db.understood(error)
             if isinstance(error, LyceumError):
                 await self._abort(error.rpc_status, error.detail, details_of(error))
             elif isinstance(error, grpc.aio.AbortError):

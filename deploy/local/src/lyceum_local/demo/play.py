@@ -272,7 +272,11 @@ class Demo:
         ada = until(lambda: self._certificates_of(people["ADA"]), "Issuing Ada's certificate")[0]
         self._step(f"Ada is certified with {ada['score']:.0f} %")
         found = {"ada": ada["certificate_id"]}
-        engineers = (p["external_id"] for p in self._listed if p["department"] == "Engineering")
+        engineers = (
+            p["external_id"]
+            for p in self._listed
+            if p["department"] == "Engineering" and p["manager_external_id"]
+        )
         for certificate in (c for key in engineers for c in self._certificates_of(people[key])):
             found["revoked"] = certificate["certificate_id"]
             if not certificate["revoked_at"]:

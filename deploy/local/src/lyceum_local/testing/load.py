@@ -105,8 +105,7 @@ class Load:
             await asyncio.gather(*(self.hire(http, name) for name in self.sent.keys() - self.hired))
 
     async def _hire_for_ever(self, http: httpx.AsyncClient, per_second: float) -> None:
-        room = asyncio.Semaphore(IN_FLIGHT)
-        due = time.monotonic()
+        room, number, due = asyncio.Semaphore(IN_FLIGHT), len(self.sent), time.monotonic()
 
         async def hire(name: str) -> None:
             try:
@@ -119,13 +118,13 @@ class Load:
                 due = max(due + 1 / per_second, time.monotonic() - 1)
                 await asyncio.sleep(due - time.monotonic())
                 await room.acquire()
-                number = len(self.sent)
                 name = f"{'Nora' if number % 4 == 3 else 'Ada'} {number}"
-                self.sent[name] = f"msg_{uuid4().hex}"
+                number += 1
                 group.create_task(hire(name))
 
     async def hire(self, http: httpx.AsyncClient, name: str) -> None:
         """Every fourth, a Nora, goes to Sales, whom no rule enrols."""
+        message = self.sent.setdefault(name, f"msg_{uuid4().hex}")
         data = {
             "external_id": name,
             "display_name": name,
@@ -135,7 +134,7 @@ class Load:
         raw = json.dumps(body).encode()
 
         async def deliver() -> httpx.Response:
-            headers = signed(self.webhook_secret, self.sent[name], raw)
+            headers = signed(self.webhook_secret, message, raw)
             return await http.post(self.webhook_url, content=raw, headers=headers)
 
         await self._taken(deliver)
