@@ -170,6 +170,10 @@ async def with_parked(route: Route) -> None:
     await route.fulfill(response=answer, json=await answer.json() | {"parked": [parked]})
 
 
+async def play(page: Page) -> None:
+    await page.frame_locator("iframe").frame_locator("iframe").locator(".steps").wait_for()
+
+
 async def begin_quiz(page: Page) -> None:
     await page.get_by_role("button", name="Start", exact=True).click()
     await page.get_by_role("radio").first.check()
@@ -243,9 +247,9 @@ SCENES = (
     Scene("course-locked", "Ada", "/catalog/engineering-onboarding-assessment", "Locked for now"),
     Scene("course-completed", "Freya", "/catalog/workplace-safety-essentials", "Completed on"),
     Scene("course-unknown", "Ada", "/catalog/nothing", "There is no such course"),
-    Scene("player", "Ada", "/learn/{player}", "Back"),
+    Scene("player", "Ada", "/learn/{player}", "Back", play),
     Scene("reading", "Łukasz", "/learn/{reading}", "Mark as read"),
-    Scene("module-unknown", "Ada", f"/learn/{uuid4()}/{uuid4()}", "cannot be opened"),
+    Scene("module-unknown", "Ada", f"/learn/{uuid4()}/{uuid4()}", "There is no such module"),
     Scene("quiz-rules", "Amara", "/quiz/{quiz}", "To pass"),
     Scene("quiz", "Amara", "/quiz/{quiz}", "To pass", begin_quiz),
     Scene("quiz-hand-in", "Amara", "/quiz/{quiz}", "To pass", ask_to_hand_in),
@@ -296,7 +300,8 @@ async def look(stage: Stage, browser: Browser, scene: Scene) -> list[str]:
         if scene.steps:
             await scene.steps(page)
         if not scene.routes:
-            await page.wait_for_load_state("networkidle")
+            await expect(page.locator(".mantine-Skeleton-root")).to_have_count(0)
+        await page.evaluate("document.fonts.ready")
         await page.evaluate("scrollTo(0, 0)")
         for scheme in SCHEMES:
             await page.emulate_media(color_scheme=scheme)
@@ -313,9 +318,10 @@ async def look(stage: Stage, browser: Browser, scene: Scene) -> list[str]:
     return faults
 
 
-# Whatever moves has arrived; placeholders pulse for ever.
+# Whatever moves has arrived, or went away with what it moved; placeholders pulse for ever.
 SETTLED = """Promise.all(document.getAnimations()
-  .filter((a) => a.effect.getTiming().iterations !== Infinity).map((a) => a.finished))"""
+  .filter((a) => a.effect.getTiming().iterations !== Infinity)
+  .map((a) => a.finished.catch((e) => e.name === "AbortError" || Promise.reject(e))))"""
 
 
 async def fits(page: Page) -> bool:

@@ -54,7 +54,7 @@ def render(certificate: Any, *, issuer_name: str, origin: str) -> bytes:
         "language": language,
         "region": region,
         "unprintable": False,
-        "qr": segno.make(verify_url, error="m").svg_inline(border=0, dark="#1b2a4a", omitsize=True),
+        "qr": segno.make(verify_url, error="m").svg_inline(border=0, dark="#26211c", omitsize=True),
     }
 
     # The data reaches the template as a value, never as source: a name cannot become markup or code.
