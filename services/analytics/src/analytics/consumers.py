@@ -170,8 +170,11 @@ class Consumption:
             await self._fill(feed, places, now)
             if wrong := torn(await self.sink.counts(feed, shadow(feed))):
                 raise Unavailable(f"The new table of {feed} is torn: {wrong}")
-            await self.engine.command(f"EXCHANGE TABLES {table(feed)} AND {shadow(feed)} {self._on_cluster}")
-            self.sink.forget()
+            try:
+                exchange = f"EXCHANGE TABLES {table(feed)} AND {shadow(feed)} {self._on_cluster}"
+                await self.engine.command(exchange)
+            finally:
+                self.sink.forget()  # even where it failed: who knows which table is which
             for partition, state in self.intake.states.items():
                 if partition[0] == feed:
                     state.place, state.alarm = None, ""
