@@ -5,7 +5,7 @@ import asyncio
 import itertools
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +15,8 @@ import pytest
 
 from lyceum_local import backup, postgres
 from lyceum_local.paths import cache_folder
-from tests.restores.world import SERVICES, World, create_tables, free_port, pair
+from tests.faults.wire import Wire
+from tests.restores.world import FEED, SERVICES, World, create_tables, free_port, pair
 
 
 class Made(NamedTuple):
@@ -57,9 +58,23 @@ def server(stack: AsyncExitStack, folder: Path) -> postgres.Throwaway:
 POSITIONS = "SELECT partition, position, id FROM feed_position"
 
 
-@pytest.mark.parametrize("events", [150, pytest.param(5000, marks=pytest.mark.faults)])
+async def lose_topic(broker: Any) -> None:
+    await Wire(broker, FEED).clear()
+
+
+async def lose_broker(broker: Any) -> None:
+    await asyncio.to_thread(broker.wipe)
+
+
+@pytest.mark.parametrize(
+    ("events", "lose"), [(150, lose_topic), pytest.param(5000, lose_broker, marks=pytest.mark.faults)]
+)
 async def test_a_cluster_restored_from_a_backup_under_load(
-    servers: AsyncExitStack, tmp_path: Path, kafka_broker: Any, events: int
+    servers: AsyncExitStack,
+    tmp_path: Path,
+    kafka_broker: Any,
+    events: int,
+    lose: Callable[[Any], Awaitable[None]],
 ) -> None:
     first = server(servers, tmp_path / "first")
     accounts = [postgres.Account(n, secrets.token_hex(8), secrets.token_hex(8)) for n in SERVICES]
@@ -90,7 +105,7 @@ async def test_a_cluster_restored_from_a_backup_under_load(
         old = {(r.partition, r.position): r.id for r in await world.fetch(producer, POSITIONS)}
     await admin.close()
 
-    await asyncio.to_thread(kafka_broker.wipe)
+    await lose(kafka_broker)
     backup.unpack(tmp_path / "backup", tmp_path / "second" / "postgres" / "data")
     second = server(servers, tmp_path / "second")
     admin = await postgres.connect(second.url, patience=60)
