@@ -46,10 +46,11 @@ async def test_three_bad_records_hold_three_keys_until_somebody_decides(stage: S
     rest = next(p["n"] for p in parked if p["key"] == "org-unit/k77" and p["kind"] == "key")
     assert await _replay(stage, consumer, rest) == each - half
 
-    await stage.produce(KEYS, 1, first=each + 1)  # and the keys flow again
+    # And the keys flow again; but nobody can load the stream that holds what no message says.
+    await stage.produce([key for key in KEYS if key != "k77"], 1, first=each + 1)
     await stage.caught_up()
     effects = await stage.effects()
-    assert effects.pop("k77") == [*before, *range(half + 1, each + 2)]
+    assert effects.pop("k77") == [*before, *range(half + 1, each + 1)]
     assert effects == {key: [*all_of_them, each + 1] for key in KEYS if key != "k77"}
     settled = {p["n"]: p for p in await stage.parked()}
     assert {p["settled"] for n, p in settled.items() if n != first["k77"]} == {"replayed"}

@@ -83,6 +83,7 @@ EVERYBODY = {
     "GET /api/enrollment/paths/mine",
     "POST /api/assessment/launches",
     "POST /api/assessment/readings",
+    "GET /api/assessment/quizzes/{}/rules",
     "POST /api/assessment/attempts",
     "GET /api/assessment/attempts/{}",
     "PUT /api/assessment/attempts/{}/answers/{}",

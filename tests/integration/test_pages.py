@@ -318,9 +318,10 @@ async def look(stage: Stage, browser: Browser, scene: Scene) -> list[str]:
     return faults
 
 
-# Whatever moves has arrived; placeholders pulse for ever.
+# Whatever moves has arrived, or went away with what it moved; placeholders pulse for ever.
 SETTLED = """Promise.all(document.getAnimations()
-  .filter((a) => a.effect.getTiming().iterations !== Infinity).map((a) => a.finished))"""
+  .filter((a) => a.effect.getTiming().iterations !== Infinity)
+  .map((a) => a.finished.catch((e) => e.name === "AbortError" || Promise.reject(e))))"""
 
 
 async def fits(page: Page) -> bool:

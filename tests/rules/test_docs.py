@@ -78,7 +78,8 @@ def test_excerpts_are_in_the_files_they_name(page: str) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_readme_has_the_sections_of_all(service: str) -> None:
-    assert re.findall(r"^## (.+)$", readme(service), re.M) == SECTIONS
+    found = re.findall(r"^## (.+)$", readme(service), re.M)
+    assert [name for name in found if name in SECTIONS] == SECTIONS
 
 
 @pytest.mark.parametrize("service", SERVICES)

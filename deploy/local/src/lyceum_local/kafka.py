@@ -268,7 +268,7 @@ def grant(port: int, admin_password: str, *, patience: float = 60) -> None:
                 bindings.append(allow(ResourceType.TOPIC, feed.topic, consumer, operation))
             bindings.append(allow(ResourceType.GROUP, consumer, consumer, AclOperation.READ))
     unique = list({str(b): b for b in bindings}.values())
-    client = _admin(port, admin_password)  # kept until all is answered: the futures die with it
+    client = _admin(port, admin_password)  # held until it has its answers: they die with it
     for future in client.create_acls(unique, request_timeout=patience).values():
         future.result()
 
