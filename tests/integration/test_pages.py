@@ -7,7 +7,7 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, Request, Route, expect
 from playwright.async_api import Error as PlaywrightError
+from playwright.async_api import TimeoutError as NotThere
 
 from lyceum_local.testing import Platform
 from lyceum_local.testing.school import School, open_school, until
@@ -393,6 +394,7 @@ async def test_a_learner_needs_no_mouse(stage: Stage, browser: Browser) -> None:
         await keys.press("Enter")
         await keys.to("Code of Conduct")
         await keys.press("Enter")
+        await page.wait_for_url(lambda url: "/catalog/" in url)  # Today has a Start of its own
         await keys.to("Start")
         await keys.press("Enter")
         await keys.to("Mark as read")
@@ -465,7 +467,12 @@ class Keyboard:
         await self.page.keyboard.type(text)
 
     async def find(self, text: str) -> None:
-        await self.press("Control+k")
+        box = self.page.get_by_role("textbox", name="Page or course")
+        async with asyncio.timeout(20):
+            while not await box.is_visible():  # the page may not listen yet
+                await self.press("Control+k")
+                with suppress(NotThere):
+                    await box.wait_for(timeout=2_000)
         await self.to("Page or course")
         await self.write(text)
         await self.press("Enter")

@@ -179,7 +179,9 @@ class Reader:
     async def heads(self, feed: str) -> list[Head]:
         db = self._there(feed)
         return [
-            Head(len(db.numbered[n]), db.sent[n], ((GENERATION, 1),)) for n in range(feeds()[feed].partitions)
+            Head(len(events), db.sent[n], ((GENERATION, 1),), str(events[-1].id) if events else "")
+            for n in range(feeds()[feed].partitions)
+            for events in [db.numbered[n]]
         ]
 
     async def read(self, feed: str, partition: int, first: int, limit: int) -> list[Record]:

@@ -35,6 +35,10 @@ _OUTBOX = text(
     "SELECT count(*) AS rows, coalesce(extract(epoch FROM now() - min(queued_at)), 0) AS age,"
     " (SELECT coalesce(sum(head - sent), 0) FROM feed_head) AS unsent FROM outbox"
 )
+_WAITING = text(
+    "SELECT (SELECT count(*) FROM parked WHERE consumer = :consumer AND settled IS NULL) AS parked,"
+    " (SELECT count(*) FROM progress WHERE consumer = :consumer AND alarm LIKE 'red:%') AS red"
+)
 
 
 def platform_wide(settings: KitSettings) -> Any:
@@ -92,10 +96,15 @@ async def outbox(ledger: Ledger) -> dict[str, Any]:
 
 async def measure(workers: "Workers") -> None:
     """Set the gauges that nothing else touches while nobody looks; until cancelled."""
+    consumer = workers.service.name
     while True:
         try:
             await outbox(workers.ledger)
             await workers.timers.status()
+            async with workers.ledger.engine.connect() as conn:
+                row = (await conn.execute(_WAITING, {"consumer": consumer})).one()
+            telemetry.PARKED_OPEN.labels(consumer).set(row.parked)
+            telemetry.FEED_RED.labels(consumer).set(row.red)
         except Exception as e:
             if not db.is_outage(e):
                 raise
