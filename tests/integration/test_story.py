@@ -19,6 +19,7 @@ import clickhouse_connect
 import grpc.aio
 import httpx
 import pytest
+from clickhouse_connect.driver.client import Client
 from joserfc import jwt
 from joserfc.errors import BadSignatureError
 from joserfc.jwk import ECKey
@@ -47,6 +48,7 @@ class Story:
     school: School
     browser: Browser
     page: Page
+    clickhouse: Client
     people: dict[str, str] = field(default_factory=dict[str, str])
 
     async def events(self, feed: str, person: str = "Ada") -> list[str]:
@@ -60,22 +62,9 @@ class Story:
 
     async def sql(self, question: str, **parameters: Any) -> list[dict[str, Any]]:
         """As the operator asks: a ClickHouse driver, the read-only endpoint."""
-        config = self.school.platform.config
-
-        def ask() -> list[dict[str, Any]]:
-            client: Any = clickhouse_connect.get_client(
-                host="127.0.0.1",
-                port=config.ports["clickhouse"],
-                username="operator",
-                password=config.secrets.clickhouse,
-            )
-            try:
-                bound = {"tenant": self.school.tenant.tenant_id, **parameters}
-                return list(client.query(question, parameters=bound).named_results())
-            finally:
-                client.close()
-
-        return await asyncio.to_thread(ask)
+        bound = {"tenant": self.school.tenant.tenant_id, **parameters}
+        answer: Any = await asyncio.to_thread(self.clickhouse.query, question, parameters=bound)
+        return list(answer.named_results())
 
     async def state(self, slug: str, person: str = "Ada") -> dict[str, Any]:
         found = await self.school.enrollments(person_id=self.people[person])
@@ -89,7 +78,16 @@ async def story(platform: Platform, browser: Browser) -> AsyncIterator[Story]:
             base_url=platform.config.app_origin, viewport={"width": 1280, "height": 900}, locale="en-GB"
         )
         context.set_default_timeout(15_000)
-        yield Story(school, browser, await context.new_page())
+        config = platform.config
+        sql: Client = await asyncio.to_thread(
+            clickhouse_connect.get_client,
+            host="127.0.0.1",
+            port=config.ports["clickhouse"],
+            username="operator",
+            password=config.secrets.clickhouse,
+        )
+        yield Story(school, browser, await context.new_page(), sql)
+        sql.close()
         await context.close()
 
 
@@ -195,9 +193,7 @@ async def she_plays_suspends_resumes_and_finishes_a_package(story: Story) -> Non
     await finish(page)
     await leave(page, "Security Protocols 101")
     await expect(page.get_by_text("Completed", exact=True)).to_be_visible()
-    seen = await until(
-        lambda: story.events("assessment"), lambda seen: "module-completed" in seen, seconds=10
-    )
+    seen = await until(lambda: story.events("assessment"), lambda seen: "module-completed" in seen)
     assert seen.count("session-launched") == 2
     await until(lambda: story.events("enrollment"), lambda seen: seen.count("course-completed") == 1)
 

@@ -156,12 +156,12 @@ async def open_school(platform: Platform) -> AsyncGenerator[School]:
         yield School(platform, tenant, api, answer.json())
 
 
-async def until(ask: Callable[[], Awaitable[T]], holds: Callable[[T], bool], *, seconds: float = 20) -> T:
+async def until(ask: Callable[[], Awaitable[T]], holds: Callable[[T], bool], *, seconds: float = 30) -> T:
     """Ask again until it holds: what one service says travels to the others as events."""
     end = time.monotonic() + seconds
     while not holds(answer := await ask()):
         assert time.monotonic() < end, f"does not hold after {seconds} s: {answer!r}"
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)
     return answer
 
 
