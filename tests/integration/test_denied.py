@@ -6,7 +6,7 @@ import hmac
 import importlib
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -83,6 +83,7 @@ EVERYBODY = {
     "GET /api/enrollment/paths/mine",
     "POST /api/assessment/launches",
     "POST /api/assessment/readings",
+    "GET /api/assessment/quizzes/{}/rules",
     "POST /api/assessment/attempts",
     "GET /api/assessment/attempts/{}",
     "PUT /api/assessment/attempts/{}/answers/{}",
@@ -112,7 +113,7 @@ def unnamed(operation: str) -> str:
 
 
 @asynccontextmanager
-async def channels(config: Config) -> AsyncIterator[Any]:
+async def channels(config: Config) -> AsyncGenerator[Any]:
     """The channel to an RPC's address, by RPC."""
     opened: dict[str, grpc.aio.Channel] = {}
 
@@ -202,7 +203,9 @@ async def test_every_rpc_wants_a_token_and_the_right_to_it(
     weak = learner.headers["authorization"].removeprefix("Bearer ")
     async with channels(platform.config) as channel:
         for rpc in found:
-            expected = dict.fromkeys(("", "a.b.c"), grpc.StatusCode.UNAUTHENTICATED)
+            expected: dict[str, grpc.StatusCode] = dict.fromkeys(
+                ("", "a.b.c"), grpc.StatusCode.UNAUTHENTICATED
+            )
             if rpc.name in PUBLIC_RPCS:
                 del expected[""]
             if rpc.name not in EVERYBODYS_RPCS | PUBLIC_RPCS:
@@ -289,7 +292,7 @@ async def test_a_forged_token_opens_nothing(platform: Platform) -> None:
     one_of_each = {r.name.split("/")[1]: r for r in await rpcs(platform.config) if r.name not in PUBLIC_RPCS}
     async with platform.http() as http, channels(platform.config) as channel:
         for name, token in tokens.items():
-            headers = {"authorization": f"Bearer {token}".encode()}
+            headers = {b"authorization": f"Bearer {token}".encode()}
             for route in routes:
                 answer = await http.get(f"/api/{route}", headers=headers)
                 assert answer.status_code == (200 if name == "right" else 401), (name, route)

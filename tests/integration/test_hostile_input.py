@@ -5,7 +5,7 @@ import base64
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -120,10 +120,12 @@ def changed(value: Any) -> Iterator[tuple[bool, Any]]:
     """The body with one part of it replaced by each of VALUES; and, True, with one member that nobody knows."""
 
     def places(part: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-        members = (
-            part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
-        )
-        for key, inner in members:
+        members: dict[Any, Any] = {}
+        if isinstance(part, dict):
+            members = cast("dict[Any, Any]", part)
+        elif isinstance(part, list):
+            members = dict(enumerate(cast("list[Any]", part)))
+        for key, inner in members.items():
             yield (*path, key)
             yield from places(inner, (*path, key))
 

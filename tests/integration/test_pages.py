@@ -7,7 +7,7 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, Request, Route, expect
 from playwright.async_api import Error as PlaywrightError
+from playwright.async_api import TimeoutError as NotThere
 
 from lyceum_local.testing import Platform
 from lyceum_local.testing.school import School, open_school, until
@@ -170,6 +171,10 @@ async def with_parked(route: Route) -> None:
     await route.fulfill(response=answer, json=await answer.json() | {"parked": [parked]})
 
 
+async def play(page: Page) -> None:
+    await page.frame_locator("iframe").frame_locator("iframe").locator(".steps").wait_for()
+
+
 async def begin_quiz(page: Page) -> None:
     await page.get_by_role("button", name="Start", exact=True).click()
     await page.get_by_role("radio").first.check()
@@ -242,10 +247,10 @@ SCENES = (
     Scene("course-not-enrolled", "Ada", "/catalog/sales-essentials", "You are not enrolled"),
     Scene("course-locked", "Ada", "/catalog/engineering-onboarding-assessment", "Locked for now"),
     Scene("course-completed", "Freya", "/catalog/workplace-safety-essentials", "Completed on"),
-    Scene("course-unknown", "Ada", "/catalog/nothing", "No such course"),
-    Scene("player", "Ada", "/learn/{player}", "Back"),
+    Scene("course-unknown", "Ada", "/catalog/nothing", "There is no such course"),
+    Scene("player", "Ada", "/learn/{player}", "Back", play),
     Scene("reading", "Łukasz", "/learn/{reading}", "Mark as read"),
-    Scene("module-unknown", "Ada", f"/learn/{uuid4()}/{uuid4()}", "cannot be opened"),
+    Scene("module-unknown", "Ada", f"/learn/{uuid4()}/{uuid4()}", "There is no such module"),
     Scene("quiz-rules", "Amara", "/quiz/{quiz}", "To pass"),
     Scene("quiz", "Amara", "/quiz/{quiz}", "To pass", begin_quiz),
     Scene("quiz-hand-in", "Amara", "/quiz/{quiz}", "To pass", ask_to_hand_in),
@@ -296,7 +301,8 @@ async def look(stage: Stage, browser: Browser, scene: Scene) -> list[str]:
         if scene.steps:
             await scene.steps(page)
         if not scene.routes:
-            await page.wait_for_load_state("networkidle")
+            await expect(page.locator(".mantine-Skeleton-root")).to_have_count(0)
+        await page.evaluate("document.fonts.ready")
         await page.evaluate("scrollTo(0, 0)")
         for scheme in SCHEMES:
             await page.emulate_media(color_scheme=scheme)
@@ -313,9 +319,10 @@ async def look(stage: Stage, browser: Browser, scene: Scene) -> list[str]:
     return faults
 
 
-# Whatever moves has arrived; placeholders pulse for ever.
+# Whatever moves has arrived, or went away with what it moved; placeholders pulse for ever.
 SETTLED = """Promise.all(document.getAnimations()
-  .filter((a) => a.effect.getTiming().iterations !== Infinity).map((a) => a.finished))"""
+  .filter((a) => a.effect.getTiming().iterations !== Infinity)
+  .map((a) => a.finished.catch((e) => e.name === "AbortError" || Promise.reject(e))))"""
 
 
 async def fits(page: Page) -> bool:
@@ -387,6 +394,7 @@ async def test_a_learner_needs_no_mouse(stage: Stage, browser: Browser) -> None:
         await keys.press("Enter")
         await keys.to("Code of Conduct")
         await keys.press("Enter")
+        await page.wait_for_url(lambda url: "/catalog/" in url)  # Today has a Start of its own
         await keys.to("Start")
         await keys.press("Enter")
         await keys.to("Mark as read")
@@ -459,7 +467,12 @@ class Keyboard:
         await self.page.keyboard.type(text)
 
     async def find(self, text: str) -> None:
-        await self.press("Control+k")
+        box = self.page.get_by_role("textbox", name="Page or course")
+        async with asyncio.timeout(20):
+            while not await box.is_visible():  # the page may not listen yet
+                await self.press("Control+k")
+                with suppress(NotThere):
+                    await box.wait_for(timeout=2_000)
         await self.to("Page or course")
         await self.write(text)
         await self.press("Enter")

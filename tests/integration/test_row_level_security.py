@@ -2,7 +2,7 @@
 
 import importlib
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
@@ -56,7 +56,7 @@ def url(platform: Platform, service: str, *, mighty: bool = False) -> str:
 
 
 @asynccontextmanager
-async def connected(platform: Platform, service: str, *, mighty: bool = False) -> AsyncIterator[AsyncEngine]:
+async def connected(platform: Platform, service: str, *, mighty: bool = False) -> AsyncGenerator[AsyncEngine]:
     engine = db.make_engine(url(platform, service, mighty=mighty), pool=2)
     yield engine
     await engine.dispose()
@@ -136,7 +136,7 @@ async def test_a_query_without_its_filter_finds_nothing_of_others(
 @asynccontextmanager
 async def serving(
     platform: Platform, service: str, monkeypatch: pytest.MonkeyPatch, *, mighty: bool
-) -> AsyncIterator[tuple[httpx.AsyncClient, Stripped]]:
+) -> AsyncGenerator[tuple[httpx.AsyncClient, Stripped]]:
     """The service in this process over the platform's database, without a single filter by tenant."""
     for variable, value in platform.config.service_env(service).items():
         monkeypatch.setenv(variable, value)

@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from lyceum_kit import db
 from lyceum_kit.errors import Conflict
+from lyceum_kit.failpoints import failpoint
 from lyceum_kit.ids import Clock, NewId, new_id, utc_now
 from lyceum_kit.telemetry import current_traceparent
 from lyceum_kit.topics import Feed
@@ -287,6 +288,7 @@ class Ledger:
             yield tx
             published = tx.has_events
             await tx.flush()
+        failpoint("ledger.appended")
         if published:
             self.wake()
 
@@ -302,6 +304,11 @@ class Ledger:
             if db.is_outage(e):
                 raise db.understood(e) from e
             raise
+
+    async def check(self) -> None:
+        """For readiness: the database answers."""
+        async with self.engine.connect() as conn:
+            await conn.execute(text("SELECT 1"))
 
     def wake(self) -> None:
         """Tell the relay, in whichever process, that the outbox has something.
