@@ -20,43 +20,18 @@ from lyceum_local.testing import Platform
 
 MIB = 1024 * 1024
 SOME_ID = "01990000-0000-7000-8000-00000000dead"
-TEXTS = [
-    "",
-    "\0",
-    "a\0b",
-    "\x1b[2J",
-    "\u202e",
-    "x" * 5000,
-    "%",
-    "_\\",
-    "' OR 1=1 --",
-    "-1",
-    "1e400",
-    "../../etc/passwd",
-]
+TEXTS = ["", "a\0b", "\x1b[2J\u202e", "x" * 5000, "%_\\' OR 1=1 --", "-1e400"]
 CURSORS = [
-    "!", "é", "W10", "bnVsbA", "WyJ4Il0", "WyJ4IiwgInkiXQ", "WyIwMDAxLTAxLTAxVDAwOjAwOjAwKzE0OjAwIiwgIngiXQ",
+    "é", "W10", "WyJ4Il0", "WyIwMDAxLTAxLTAxVDAwOjAwOjAwKzE0OjAwIiwgIngiXQ",
     *(base64.urlsafe_b64encode(raw).decode() for raw in (b'["\\u0000"]', b'["\\ud800"]', b"[" * 300)),
 ]  # fmt: skip
-PATHS = [
-    "%00",
-    "a%00b",
-    "%ED%A0%80",
-    "%FF",
-    "%2e%2e%2f",
-    "-1",
-    "99999999999999999999999",
-    "%1b",
-    "x" * 2000,
-    "%20",
-]
+PATHS = ["a%00b", "%ED%A0%80", "%FF", "%2e%2e%2f", "-1", "99999999999999999999999", "%1b", "x" * 2000]
 BODIES = [
     b"", b"null", b"[]", b"{", b"\xff", b"[" * 100_000, b'{"a":' * 2000 + b"1" + b"}" * 2000, b'{"a":NaN}', b"1e999",
-    b'"\\ud800"', b"1" * 5000, b"\x1f\x8b\x08\x00", b"<xml/>",
+    b'"\\ud800"', b"1" * 5000,
 ]  # fmt: skip
 VALUES: list[Any] = [
-    None, True, -1, 2**31, 2**63, 10**30, 1.5, 1e308, "", " ", "\0", "\x1b[2J", "\u202e", "x" * 10_000, [], {}, [[]],
-    [None], {"\0": 1}, "0001-01-01", "9999-12-31", "2026-02-30",
+    None, True, -1, 10**30, 1e308, "", "\0", "\x1b\u202e", "x" * 10_000, [], {"\0": 1}, "9999-12-31",
 ]  # fmt: skip
 # Of an operator, or an undertaking: tried by tests of their own.
 NOT_TRIED = {"POST /api/analytics/system/rebuild", "POST /api/identity/keys/rotate"}
@@ -113,7 +88,7 @@ async def test_any_address_is_answered(api: httpx.AsyncClient, tried: list[Opera
                 url = f"{operation.url(SOME_ID)}?{parameter['name']}={quote(text)}"
                 attempts.send(operation, url, json=operation.example(SOME_ID))
     await attempts.all()
-    assert attempts.sent > 800
+    assert attempts.sent > 500
 
 
 async def test_any_body_is_answered(api: httpx.AsyncClient, tried: list[Operation]) -> None:
@@ -127,7 +102,7 @@ async def test_any_body_is_answered(api: httpx.AsyncClient, tried: list[Operatio
         for kind in ("text/plain", "application/json; charset=utf-16", "multipart/form-data"):
             attempts.send(operation, operation.url(SOME_ID), content=b"{}", headers={"content-type": kind})
     await attempts.all()
-    assert attempts.sent > 400
+    assert attempts.sent > 300
 
 
 async def test_a_body_over_one_mebibyte_is_too_large(api: httpx.AsyncClient, tried: list[Operation]) -> None:
@@ -182,7 +157,7 @@ async def test_any_value_of_any_field_is_answered_and_an_unknown_field_refused(
             expected = (422, 403) if unknown else ()
             attempts.send(operation, url, content=content, headers=headers, expected=expected)
     await attempts.all()
-    assert attempts.sent > 1000
+    assert attempts.sent > 600
 
 
 async def test_any_request_to_an_rpc_is_answered(platform: Platform, api: httpx.AsyncClient) -> None:

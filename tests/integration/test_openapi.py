@@ -59,7 +59,7 @@ def conforms(platform: Platform, service: str, headers: dict[str, str], *, examp
 
             @given(case=operation.as_strategy(mode))
             @settings(
-                max_examples=examples,
+                max_examples=examples if mode is GenerationMode.POSITIVE else max(1, examples // 2),
                 derandomize=examples < 10,
                 deadline=None,
                 database=None,

@@ -39,6 +39,20 @@ async def test_what_is_not_public_is_not_served(http: httpx.AsyncClient, path: s
     assert (await http.get(path)).status_code == 404
 
 
+@pytest.mark.parametrize("up", ["../", "%2e%2e/", "..%2f", "%2e%2e%2f", "..%5c", "/", "assets/../../"])
+async def test_the_web_apps_folder_is_not_left(http: httpx.AsyncClient, tmp_path: Path, up: str) -> None:
+    (tmp_path / "index.html").write_text("the app")
+    (tmp_path / "app.css").write_text("a style")
+    secret = tmp_path.parent / "secret.txt"
+    secret.write_text("a secret")
+    assert (await http.get("/app.css")).text == "a style"
+    for path in (f"/{up}secret.txt", f"/{up * 8}etc/passwd", f"/{up}{tmp_path.parent.name}/secret.txt"):
+        # As the bytes of a request have it: a client would walk the dots itself.
+        url = httpx.URL("http://127.0.0.1:8080").copy_with(raw_path=path.encode())
+        answer = await http.send(httpx.Request("GET", url))
+        assert answer.text in ("the app", "Not found.\n"), path
+
+
 async def test_packages_have_hosts_of_their_own_and_nobody_else_gets_in(http: httpx.AsyncClient) -> None:
     package = {"host": "5f0c4a2e.localhost:8081"}
     assert (await http.get("/index.html", headers=package)).text == "catalog"
