@@ -299,7 +299,7 @@ def signed(secret: str, message: str, body: bytes) -> dict[str, str]:
 
 async def prepare(platform: Platform) -> Load:
     """An organisation with a course (a SCORM module, then a quiz) that a rule gives to all of Engineering."""
-    tenant = platform.tenant()
+    tenant = await asyncio.to_thread(platform.tenant)
     hook = await asyncio.to_thread(
         platform.operator.call,
         "POST",
