@@ -35,19 +35,22 @@ class Database(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """A server of our own for this run, or the one LYCEUM_TEST_POSTGRES names (as a superuser)."""
-    if given := os.environ.get("LYCEUM_TEST_POSTGRES"):
-        yield given
-        return
+def postgres_server() -> Iterator[postgres.Throwaway]:
+    """A server of our own for this run."""
     folder = Path(tempfile.mkdtemp(prefix="lyceum-test-"))
     folder.chmod(0o755)
     server = postgres.Throwaway(folder, cache_folder(), free_port(), secrets.token_urlsafe(12))
     try:
-        yield server.url
+        yield server
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(request: pytest.FixtureRequest) -> str:
+    """Our own server, or the one LYCEUM_TEST_POSTGRES names (as a superuser)."""
+    return os.environ.get("LYCEUM_TEST_POSTGRES") or request.getfixturevalue("postgres_server").url
 
 
 @pytest.fixture(scope="session")

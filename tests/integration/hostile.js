@@ -78,4 +78,5 @@
     "session by a form": await form(elsewhere),
     "service worker": await within(2000, (navigator.serviceWorker?.register("/hostile.js") ?? Promise.reject()).then(() => "registered", () => refused)),
   };
+  document.body.className = "done";
 })();

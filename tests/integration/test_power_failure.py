@@ -11,7 +11,7 @@ import psutil
 
 from lyceum_local.postgres import with_database
 from lyceum_local.testing import Platform
-from lyceum_local.testing.audit import audit
+from lyceum_local.testing.audit import agreement, audit
 from lyceum_local.testing.load import Load, prepare
 
 
@@ -20,7 +20,7 @@ async def whole(load: Load) -> list[str]:
     platform = load.platform
     await load.deliver_rest()
     await platform.settled()
-    return [*load.broken, *await load.discrepancies(), *await audit(platform.config)]
+    return [*load.broken, *await load.discrepancies(), *await agreement(platform.config)]
 
 
 async def test_after_kill_9_of_everything_under_load_all_that_was_answered_is_there_once(

@@ -15,6 +15,7 @@ import asyncpg
 import pytest
 
 from lyceum_kit import intake, restored
+from lyceum_kit.consumer import HandlerSink
 from lyceum_kit.envelope import Record
 from lyceum_kit.intake import Cut, Place
 from tests.restores.world import FEED, World
@@ -120,8 +121,13 @@ async def test_the_same_backup_restored_twice(world: World) -> None:
     assert all(place.generation in dict(generations) for place in await world.places() if place.next > 1)
 
 
-async def test_what_the_backup_held_unnumbered_is_not_handled_twice(world: World) -> None:
+@pytest.mark.parametrize("remembers", [True, False], ids=["", "control"])
+async def test_what_the_backup_held_unnumbered_is_not_handled_twice(
+    world: World, monkeypatch: pytest.MonkeyPatch, remembers: bool
+) -> None:
     """It comes again under another number, since a lost event had been numbered before it."""
+    if not remembers:
+        monkeypatch.setattr(HandlerSink, "_returned", had_nothing)
     async with world.producer.running(), world.consumer.running():
         await world.append(range(3), key="one")
         await world.reached(range(3))
@@ -139,10 +145,33 @@ async def test_what_the_backup_held_unnumbered_is_not_handled_twice(world: World
     async with world.producer.running(), world.consumer.running() as consumer:
         await world.turns_red([FEED.partition_of("one")])
         await consumer.reconciliation.mend("ada")
+        if not remembers:
+            await world.reached(range(7), (3, 4))
+            return
         await world.reached(range(7))
-        gone = await consumer.reconciliation.report()
-        assert len(gone.phantoms) == 1
-        assert gone.phantoms[0].position == 4
+        (phantom,) = (await consumer.reconciliation.report()).phantoms
+        assert phantom.position == 4
+
+
+async def had_nothing(*_: object) -> set[str]:
+    """The control: what came before the restore is forgotten."""
+    return set()
+
+
+async def test_a_consumer_restored_alone_takes_again_what_it_lost(world: World) -> None:
+    """Its place is of the backup, as its effects are; Kafka's offsets are not, and count nothing."""
+    async with world.producer.running():
+        async with world.consumer.running():
+            await world.append(range(60))
+            await world.reached(range(60))
+        backup = await world.back_up(world.consumer)
+        async with world.consumer.running():
+            await world.append(range(60, 100))
+            await world.reached(range(100))
+        await world.restore(backup, world.consumer)
+        async with world.consumer.running() as consumer:
+            await world.reached(range(100))
+            assert not (await consumer.reconciliation.report()).trouble
 
 
 def unaware(monkeypatch: pytest.MonkeyPatch) -> None:

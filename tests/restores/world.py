@@ -123,19 +123,18 @@ class World:
         for n in numbers:
             await self.producer.ledger.run(TENANT, create, n)
 
-    async def back_up(self) -> str:
-        """The producer's database as it is now. Nobody may be connected."""
-        name = f"backup_{uuid4().hex[:8]}"
-        await self.producer.ledger.close()
-        await self.admin.execute(
-            f'CREATE DATABASE "{name}" TEMPLATE "{self.producer.made.role}" STRATEGY file_copy'
-        )
+    async def back_up(self, node: Node | None = None) -> str:
+        """The producer's database as it is now, or another node's. Nobody may be connected."""
+        node, name = node or self.producer, f"backup_{uuid4().hex[:8]}"
+        await node.ledger.close()
+        await self.admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{node.made.role}" STRATEGY file_copy')
         self.copies.append(name)
         return name
 
-    async def restore(self, backup: str) -> None:
-        name = self.producer.made.role
-        await self.producer.ledger.close()
+    async def restore(self, backup: str, node: Node | None = None) -> None:
+        node = node or self.producer
+        name = node.made.role
+        await node.ledger.close()
         await self.admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
         await self.admin.execute(
             f'CREATE DATABASE "{name}" TEMPLATE "{backup}" OWNER "{name}_owner" STRATEGY file_copy'

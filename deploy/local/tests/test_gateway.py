@@ -45,3 +45,13 @@ async def test_packages_have_hosts_of_their_own_and_nobody_else_gets_in(http: ht
     assert (await http.get("/__lms/run", headers=package)).text == "assessment"
     for host in ("evil.example", "a.b.localhost:8081", "127.0.0.1:9999"):
         assert (await http.get("/api/identity/me", headers={"host": host})).status_code == 421
+
+
+async def test_pages_have_one_origin(http: httpx.AsyncClient) -> None:
+    """Another name of this machine would be another origin, with a session of its own."""
+    answer = await http.get("/learn/1/2?from=mail", headers={"host": "localhost:8080"})
+    assert (answer.status_code, answer.headers["location"]) == (
+        307,
+        "http://127.0.0.1:8080/learn/1/2?from=mail",
+    )
+    assert (await http.get("/api/identity/me", headers={"host": "localhost:8080"})).text == "identity"

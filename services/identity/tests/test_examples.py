@@ -31,6 +31,11 @@ async def test_the_examples_tell_adas_story_as_it_is_emitted(world: Any) -> None
     await world.http.post(
         "/api/identity/clients", headers=world.admin, json={"name": "Warehouse", "roles": ["reader"]}
     )
+    listed = await world.http.get("/api/identity/org-units", headers=world.admin)
+    units = {unit["code"]: unit["org_unit_id"] for unit in listed.json()["items"]}
+    mapping = {"parent_id": units["Engineering"], "head_id": (await world.person("grace"))["person_id"]}
+    mapped = f"/api/identity/org-units/{units['Sales']}/mapping"
+    assert (await world.http.put(mapped, headers=world.admin, json=mapping)).status_code == 200
     events = [e for e in await world.events() if getattr(e, "source", "") != "local"]  # the administrator
     assert {type(e).__name__ for e in events} >= {
         "TenantCreated",
@@ -41,6 +46,7 @@ async def test_the_examples_tell_adas_story_as_it_is_emitted(world: Any) -> None
         "UserProfileChanged",
         "RolesChanged",
         "OrgUnitCreated",
+        "OrgUnitMapped",
         "WebhookEndpointCreated",
         "WebhookSecretRotated",
         "ApiClientCreated",

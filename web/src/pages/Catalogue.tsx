@@ -93,7 +93,9 @@ function CourseItem({ course, mine }: { course: CourseCard; mine?: Enrollment })
         )}
         {mine?.state === "active" && (
           <Chip tone="plain">
-            {mine.modules_done ? `${mine.modules_done} of ${mine.modules_total} modules done` : "Enrolled"}
+            {mine.modules_done
+              ? `${mine.modules_done} of ${plural(mine.modules_total, "module")} done`
+              : "Enrolled"}
           </Chip>
         )}
         {course.deprecated && <Chip tone="soon">Retired</Chip>}

@@ -1,13 +1,13 @@
 import { Button } from "@mantine/core";
 import { useMutation, useQuery, useSuspenseQuery } from "@tanstack/react-query";
-import { useParams } from "@tanstack/react-router";
+import { Link, useParams } from "@tanstack/react-router";
 import type { Course } from "../api/catalog";
 import { type Enrollment, type EnrollmentDetail, enrol } from "../api/enrollment";
 import { Cover } from "../parts/Cover";
 import { Icon } from "../parts/Icon";
 import { LinkButton } from "../parts/links";
 import { Chip, DueChip, Meter, Page, Why } from "../parts/pieces";
-import { Ask, Failure } from "../parts/States";
+import { AskPage, Failure } from "../parts/States";
 import {
   courseQuery,
   coursesQuery,
@@ -39,7 +39,7 @@ export function CoursePage() {
   const mine = current((list.data ?? []).filter((e) => e.course_id === courseId));
   const detail = useQuery({ ...enrollmentQuery(mine?.enrollment_id ?? ""), enabled: Boolean(mine) });
   return (
-    <Ask of={course}>
+    <AskPage of={course} what="course" back={<Link to="/catalog">Look in the catalogue</Link>}>
       {(c) => (
         <Page
           title={c.title}
@@ -71,7 +71,7 @@ export function CoursePage() {
           </div>
         </Page>
       )}
-    </Ask>
+    </AskPage>
   );
 }
 
@@ -93,7 +93,7 @@ function Standing({ of }: { of: Enrollment }) {
       <div className="stack">
         <Meter done={of.modules_done} total={of.modules_total} label="Progress" />
         <span className="soft small num">
-          {of.modules_done} of {of.modules_total} modules done
+          {of.modules_done} of {plural(of.modules_total, "module")} done
         </span>
       </div>
       {of.locked && (

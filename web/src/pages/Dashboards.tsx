@@ -227,7 +227,7 @@ function TrendCard({ scope }: { scope: analytics.Scope }) {
               rows: days.toReversed().map((d) => [d.day, d.enrolled, d.completed]),
             }}
           >
-            {days.length > 0 && <Trend days={days} label={sentence} />}
+            {days.some((d) => d.enrolled || d.completed) && <Trend days={days} label={sentence} />}
           </ChartCard>
         );
       }}

@@ -1,14 +1,15 @@
 import { Button } from "@mantine/core";
 import { useMutation, useQuery } from "@tanstack/react-query";
-import { useParams } from "@tanstack/react-router";
+import { Link, useParams } from "@tanstack/react-router";
 import { useState } from "react";
 import { type Attempt, beginAttempt, type Outcome, quizRules } from "../api/assessment";
 import type { EnrolledModule, EnrollmentDetail } from "../api/enrollment";
 import { Focus } from "../parts/Focus";
 import { Chip, useTitle } from "../parts/pieces";
-import { Failure, PageLoading } from "../parts/States";
+import { Failure } from "../parts/States";
 import { courseQuery, enrollmentQuery, recordsQuery } from "../queries";
 import { minutes, moment, score, stateWords } from "../words";
+import { NoModule } from "./Learn";
 import { Paper } from "./QuizPaper";
 import { Results } from "./QuizResults";
 
@@ -17,22 +18,19 @@ export function QuizPage() {
   const asked = useQuery(enrollmentQuery(ids.enrollment));
   const module = asked.data?.modules.find((m) => m.module_id === ids.module);
   useTitle(module?.title ?? "Quiz");
-  if (asked.isError || (asked.data && !module)) {
+  if (!asked.data) return <NoModule of={asked} />;
+  if (!module) {
     return (
       <main className="page narrow" style={{ padding: "15vh 20px" }}>
-        <h1>This quiz cannot be opened</h1>
-        {asked.isError ? (
-          <Failure error={asked.error} retry={() => void asked.refetch()} />
-        ) : (
-          <p>
-            It is not part of your version of the course.{" "}
-            <a href={`/catalog/${asked.data.course_slug}`}>Back to the course</a>
-          </p>
-        )}
+        <h1>This quiz is not part of your course</h1>
+        <p>
+          <Link to="/catalog/$slug" params={{ slug: asked.data.course_slug }}>
+            Back to {asked.data.course_title}
+          </Link>
+        </p>
       </main>
     );
   }
-  if (!asked.data || !module) return <PageLoading />;
   return <Quiz key={ids.module} enrollment={asked.data} module={module} />;
 }
 

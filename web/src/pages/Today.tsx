@@ -161,7 +161,7 @@ function Resume({ of }: { of: Enrollment }) {
       </div>
       <Meter done={of.modules_done} total={of.modules_total} label={`Progress in ${of.course_title}`} />
       <span className="soft num">
-        {of.modules_done} of {of.modules_total} modules done
+        {of.modules_done} of {plural(of.modules_total, "module")} done
       </span>
       <div className="row" style={{ position: "relative" }}>
         {of.next_module_id ? (

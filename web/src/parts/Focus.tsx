@@ -42,7 +42,7 @@ export function Focus({
         </Button>
         <div className="what">
           <h1>{title}</h1>
-          <div className="soft small">{of.course_title}</div>
+          {of.course_title !== title && <div className="soft small">{of.course_title}</div>}
         </div>
         {bar}
       </header>

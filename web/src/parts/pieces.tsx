@@ -2,7 +2,7 @@
 import { Link } from "@tanstack/react-router";
 import { type ReactNode, useEffect } from "react";
 import type { Enrollment } from "../api/enrollment";
-import { dueWords } from "../words";
+import { dueWords, plural } from "../words";
 import { Icon } from "./Icon";
 
 export type Tone = "good" | "late" | "soon" | "accent" | "plain";
@@ -127,7 +127,7 @@ export function EnrollmentRow({ of }: { of: Enrollment }) {
           <Meter done={of.modules_done} total={of.modules_total} label={`Progress in ${of.course_title}`} />
         </span>
         <span className="num">
-          {of.modules_done} of {of.modules_total} modules
+          {of.modules_done} of {plural(of.modules_total, "module")}
         </span>
       </div>
       <Why of={of} />

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from lyceum_local import backup as backups
 from lyceum_local import config as configuration
@@ -274,7 +274,8 @@ def show_status(
     for service, report in reports.items():
         for feed, rows in by_feed(report["consumers"]).items():
             heads, nexts = sum(r.get("head") or 0 for r in rows), sum((r.get("next") or 1) - 1 for r in rows)
-            alarms = "; ".join(sorted({str(r["alarm"]) for r in rows if r.get("alarm")}))
+            alarms = sorted({str(r["alarm"]) for r in rows if r.get("alarm")})
+            more = f" (and {len(alarms) - 1} like it)" if len(alarms) > 1 else ""
             behind = sum(int(r.get("lag") or 0) for r in rows)
             table.add_row(
                 service,
@@ -283,9 +284,12 @@ def show_status(
                 str(heads),
                 str(behind),
                 str(sum(r.get("healed") or 0 for r in rows)),
-                alarms,
+                alarms[0] + more if alarms else "",
             )
     console.print(table)
+    for service, report in reports.items():
+        if why := report["relay"]["error"]:
+            console.print(f"The relay of {service} stands: {why}", style="red", markup=False, soft_wrap=True)
 
 
 def by_feed(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -403,12 +407,21 @@ def parked_discard(
 
 @app.command()
 def rebuild(service: Service, data: Data = None) -> None:
-    """Make a service's projections anew from the ledgers."""
-    with console.status(f"Rebuilding {service}"):
-        answer = Operator(installed(data)).call("POST", f"/api/{known(service)}/system/rebuild")
-    console.print("Rebuilt.")
-    if answer:
-        console.print_json(data=answer)
+    """Make a service's projections anew from the ledgers, while it goes on answering."""
+    operator, path = Operator(installed(data)), f"/api/{known(service)}/system/rebuild"
+    with console.status(f"Rebuilding {service}") as line:
+        now = operator.call("POST", path)
+        while now["running"]:
+            time.sleep(0.5)
+            now = operator.call("GET", path)
+            done, of = (sum(table[n] for table in now["tables"]) for n in ("events", "ledger"))
+            line.update(f"Rebuilding {service}: {done:,} of {of:,} events")
+    if now["error"]:
+        stop(f"The rebuild ended early: {now['error']}")
+    table = Table("table", Column("events", justify="right"), box=None)
+    for rebuilt in now["tables"]:
+        table.add_row(rebuilt["table"], f"{rebuilt['events']:,}")
+    console.print(table)
 
 
 @app.command()

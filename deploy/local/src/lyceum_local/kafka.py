@@ -263,7 +263,8 @@ def grant(port: int, admin_password: str, *, patience: float = 60) -> None:
                 bindings.append(allow(ResourceType.TOPIC, feed.topic, consumer, operation))
             bindings.append(allow(ResourceType.GROUP, consumer, consumer, AclOperation.READ))
     unique = list({str(b): b for b in bindings}.values())
-    for future in _admin(port, admin_password).create_acls(unique, request_timeout=patience).values():
+    client = _admin(port, admin_password)  # held until it has its answers: they die with it
+    for future in client.create_acls(unique, request_timeout=patience).values():
         future.result()
 
 
@@ -286,6 +287,7 @@ class Throwaway:
     ) -> None:
         self.port = port
         self.passwords = passwords
+        self.data = folder / "data"
         self._folder, self._cache = folder, cache
         self._controller_port = controller_port
         self._prepare()
@@ -320,7 +322,7 @@ class Throwaway:
     def wipe(self) -> None:
         """As if the disk were lost: every topic and offset is gone when it starts again."""
         self.kill()
-        shutil.rmtree(self._folder / "data")
+        shutil.rmtree(self.data)
         self._prepare()
         self.start()
         grant(self.port, self.passwords["admin"])

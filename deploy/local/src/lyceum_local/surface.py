@@ -18,6 +18,8 @@ from lyceum_local.paths import SERVICES
 from lyceum_local.testing import Platform
 
 Json = Mapping[str, Any]
+# A cursor is no text of a person's. Naming a tenant would hide what else is asked: that is tried on its own.
+NOT_FILLED = ("after", "tenant_slug")
 PLACEHOLDER = re.compile(r"{([^}]+)}")
 
 
@@ -53,8 +55,8 @@ class Operation:
         return PLACEHOLDER.sub(lambda _: value, self.path)
 
     def query(self, value: str) -> dict[str, str]:
-        """`value` for each parameter that takes any text. Cursors are of another kind."""
-        named = [p for p in self.parameters("query") if p["name"] != "after"]
+        """`value` for each parameter that takes any text, but for those of `NOT_FILLED`."""
+        named = [p for p in self.parameters("query") if p["name"] not in NOT_FILLED]
         return {
             p["name"]: value for p in named if "string" in str(p["schema"]) and "enum" not in str(p["schema"])
         }
@@ -72,7 +74,8 @@ class Operation:
             return schema["enum"][0]
         match schema.get("type"):
             case "object":
-                return {k: self._example(v, value) for k, v in schema.get("properties", {}).items()}
+                properties = schema.get("properties", {})
+                return {k: self._example(v, value) for k, v in properties.items() if k not in NOT_FILLED}
             case "array":
                 return [self._example(schema["items"], value)]
             case "string":

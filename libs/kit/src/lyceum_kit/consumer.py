@@ -31,6 +31,7 @@ Handler = Callable[[Tx, Any, Meta], Awaitable[None]]
 Consumes = Mapping[str, Mapping[type[Message], Handler]]
 
 TRIES = 5
+BATCH = 2000  # records in one transaction at most
 
 _CREATE = text(
     "INSERT INTO progress (consumer, feed, partition)"
@@ -110,9 +111,9 @@ class HandlerSink:
             for handlers in self.consumes.values()
             for kind, handler in handlers.items()
         }
-        # How many records one transaction takes. It grows from 1 after a start or a failure, so that an event that
-        # kills the process meets its tries alone and is parked in the end.
-        self.batch = 1
+        # How many records of a partition one transaction takes. It grows from 1 after a start or a failure, so that
+        # an event that kills the process meets its tries alone and is parked in the end, however much flows beside it.
+        self._batches: dict[Partition, int] = {}
 
     @property
     def remedy(self) -> str:
@@ -136,15 +137,15 @@ class HandlerSink:
         self, records: Mapping[Partition, Sequence[Record]], cut: Cutter
     ) -> dict[Partition, tuple[Place, Cut]]:
         results: dict[Partition, tuple[Place, Cut]] = {}
-        todo = {p: sorted(rs, key=lambda r: r.position) for p, rs in records.items()}
+        todo = await self._without_had({p: sorted(rs, key=lambda r: r.position) for p, rs in records.items()})
         lost_races = 0
         while todo:
-            some = _first(todo, self.batch)
+            some = self._next(todo)
             try:
                 done = await self._apply_once(some, cut)
             except Poison as poison:
                 log.warning("handler failed", error=str(poison), **_named(poison.record))
-                self.batch = 1
+                self._batches[poison.record.feed, poison.record.partition] = 1
                 continue
             except Exception as e:
                 lost_races += 1
@@ -152,18 +153,47 @@ class HandlerSink:
                     raise
                 await asyncio.sleep(random.uniform(0, 0.02))  # noqa: S311
                 continue
-            self.batch = min(self.batch * 2, 2000)
             for partition, (place, result) in done.items():
+                if result.run:
+                    self._batches[partition] = min(self._batch(partition) * 2, BATCH)
                 rest = todo.pop(partition)[len(some[partition]) :]
                 if rest and not result.waiting and not result.red:
                     todo[partition] = rest
                 results[partition] = (place, replace(result, waiting=(*result.waiting, *rest)))
         return results
 
+    def _batch(self, partition: Partition) -> int:
+        return self._batches.get(partition, 1)
+
+    async def _without_had(
+        self, records: Mapping[Partition, Sequence[Record]]
+    ) -> dict[Partition, Sequence[Record]]:
+        """Drop what was had before a start: it would use up the small batches in which a killer is to be met alone."""
+        careful = [p for p in records if self._batch(p) == 1]
+        places = await self.places(careful) if careful else {}
+        fresh = {
+            p: [r for r in rs if r.position >= places[p].next] if p in places else rs
+            for p, rs in records.items()
+        }
+        return {p: rs for p, rs in fresh.items() if rs}
+
+    def _next(self, todo: Mapping[Partition, Sequence[Record]]) -> dict[Partition, Sequence[Record]]:
+        """For one transaction: a record that is to be met alone, else a batch over all partitions."""
+        for partition, records in todo.items():
+            if self._batch(partition) == 1:
+                return {partition: records[:1]}
+        taken: dict[Partition, Sequence[Record]] = {}
+        room = BATCH
+        for partition, records in todo.items():
+            if room:
+                taken[partition] = records[: min(self._batch(partition), room)]
+                room -= len(taken[partition])
+        return taken
+
     async def _apply_once(
         self, records: Mapping[Partition, Sequence[Record]], cut: Cutter
     ) -> dict[Partition, tuple[Place, Cut]]:
-        alone = self.batch == 1
+        alone = all(self._batch(partition) == 1 for partition in records)
         tries = await self.count_try(records, 1) if alone else 0
         try:
             return await self._transact(records, cut, tries)
@@ -370,18 +400,6 @@ class HandlerSink:
         async with self.ledger.engine.begin() as conn:
             row = {"consumer": self.consumer, "feed": partition[0], "partition": partition[1], **values}
             await conn.execute(statement, row)
-
-
-def _first(todo: Mapping[Partition, Sequence[Record]], limit: int) -> dict[Partition, Sequence[Record]]:
-    """The first `limit` records over all partitions."""
-    taken: dict[Partition, Sequence[Record]] = {}
-    for partition, records in todo.items():
-        if limit <= 0:
-            break
-        if records:
-            taken[partition] = records[:limit]
-            limit -= len(taken[partition])
-    return taken
 
 
 def _named(record: Record) -> dict[str, object]:

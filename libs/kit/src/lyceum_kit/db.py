@@ -30,6 +30,7 @@ def make_engine(url: str, *, pool: int = 10, application: str = "lyceum") -> Asy
         max_overflow=pool,
         pool_timeout=5,
         pool_use_lifo=True,
+        hide_parameters=True,  # an error's text goes to logs and parked events: no place for personal data
         connect_args={"server_settings": {**SESSION, "application_name": application}, "timeout": 5},
     )
 

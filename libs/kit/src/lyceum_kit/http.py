@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import re
 import time
@@ -51,6 +52,10 @@ CHECK_SECONDS = 2.0
 # A body may take this long, and longer while it arrives at this rate: an upload may be slow, not a trickle.
 BODY_SECONDS = 20.0
 BODY_BYTES_PER_SECOND = 50_000
+
+# What is still read, and for how long, of a body that is refused: a client that is sending hears nothing else.
+DRAIN_BYTES = 16 * MIB
+DRAIN_SECONDS = 5.0
 
 HEADERS = {
     "x-content-type-options": "nosniff",
@@ -319,6 +324,20 @@ class _Edge:
             return
         started = time.perf_counter()
         status = 0
+        arrived = False  # the whole body
+
+        async def receiving() -> Message:
+            nonlocal arrived
+            message = await receive()
+            arrived = not message.get("more_body", False)
+            return message
+
+        async def drain() -> None:
+            left = DRAIN_BYTES
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_SECONDS):
+                    while left > 0 and not arrived:
+                        left -= len((await receiving()).get("body", b""))
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -329,6 +348,11 @@ class _Edge:
                 if self._draining():  # or the next request would meet a door that is just being shut
                     missing.append((b"connection", b"close"))
                 message = {**message, "headers": [*message.get("headers", ()), *missing]}
+            elif status == 413 and not message.get("more_body"):
+                # Closed with bytes unread, a connection is reset, and the answer is lost with it.
+                await send({**message, "more_body": True})
+                await drain()
+                message = {"type": "http.response.body"}
             await send(message)
 
         limit = self._limit(scope)
@@ -338,7 +362,7 @@ class _Edge:
             elif fault := _nul_in_address(scope):
                 await problem_of(fault)(scope, receive, send_with_headers)
             else:
-                await self._app(scope, _paced(receive, limit), send_with_headers)
+                await self._app(scope, _paced(receiving, limit), send_with_headers)
         except _BodyRefused as refused:  # raised past the app's own handlers, in a mounted ASGI app
             if status:
                 raise
@@ -400,7 +424,7 @@ def _content_length(scope: Scope) -> int:
 
 def _too_large(limit: int) -> Response:
     answer = problem_of(TooLarge(f"At most {limit} bytes are taken here", limit=limit))
-    # The rest of the body is not read, so the connection cannot be used again.
+    # The rest of the body is not used, and perhaps not read: the connection cannot be used again.
     answer.headers["connection"] = "close"
     return answer
 

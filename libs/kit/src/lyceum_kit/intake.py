@@ -159,6 +159,7 @@ class Intake:
                 by_partition[partition] = (
                     [] if partition[0] in away else await self._within_head(partition, some)
                 )
+            failpoint("consumer.polled")
             todo = {p: r for p, r in by_partition.items() if r and not self._state(p).red}
             continued: dict[Partition, Place] = {}
             while todo:
@@ -180,6 +181,11 @@ class Intake:
     def next_of(self, partition: Partition) -> int | None:
         place = self._state(partition).place
         return place.next if place else None
+
+    def behind(self, partition: Partition) -> bool:
+        """Whether the producer sent something that is not handled here; also when neither is known yet."""
+        heads, following = self.heads.get(partition[0]), self.next_of(partition)
+        return heads is None or following is None or heads[partition[1]].sent >= following
 
     async def refresh_heads(self, feed: str) -> list[Head]:
         self.asked = asked = self.asked + 1

@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from lyceum_kit import db
 from lyceum_kit.errors import Conflict
+from lyceum_kit.failpoints import failpoint
 from lyceum_kit.ids import Clock, NewId, new_id, utc_now
 from lyceum_kit.telemetry import current_traceparent
 from lyceum_kit.topics import Feed
@@ -287,6 +288,7 @@ class Ledger:
             yield tx
             published = tx.has_events
             await tx.flush()
+        failpoint("ledger.appended")
         if published:
             self.wake()
 

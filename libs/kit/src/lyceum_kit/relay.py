@@ -125,7 +125,7 @@ class Relay:
                 red = isinstance(e, restored.Forked)
                 self.status = RelayStatus(active=False, error=str(e) if red else f"{type(e).__name__}: {e}")
                 log.warning("relay stopped, trying again", error=self.status.error)
-            pause = 0.1 if time.monotonic() - started > 30 else min(pause * 2, 3.0)
+            pause = 0.1 if time.monotonic() - started > 30 else min(pause * 2, 1.0)
             await asyncio.sleep(pause)
 
     async def _lead(self) -> None:
@@ -204,8 +204,8 @@ class Relay:
             failpoint("relay.sent")
             for partition, position in zip(by_partition, acked, strict=True):
                 await connection.execute(_SENT, feed.name, partition, position)
+            telemetry.RELAY_SENT.labels(feed.name).inc(len(rows))
             sent += len(rows)
-        telemetry.RELAY_SENT.inc(sent)
         return count > 0 or sent > 0
 
 

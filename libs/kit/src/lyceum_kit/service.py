@@ -74,6 +74,7 @@ class Workers:
         url = settings.database_url.get_secret_value()
         own = [f for f in feeds().values() if f.producer == service.name]
         self.service = service
+        self.ledger = service.ledger
         self.relay = Relay(
             url, role_of(url), own, kafka_options(settings), replication=settings.kafka_replication
         )
@@ -110,6 +111,7 @@ class Workers:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.relay.run(), name=f"{self.service.name} relay")
             group.create_task(self.timers.run(), name=f"{self.service.name} timers")
+            group.create_task(system.measure(self), name=f"{self.service.name} gauges")
             if self.subscription:
                 group.create_task(self._consume(self.subscription), name=f"{self.service.name} consumer")
                 group.create_task(_forever(self._forget), name=f"{self.service.name} forgetting")

@@ -1,5 +1,6 @@
 """What operators see of a service: feeds, progress, relay, timers, parked events. Routes under /system."""
 
+import asyncio
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
@@ -7,15 +8,19 @@ from uuid import UUID
 from fastapi import APIRouter, FastAPI, Path
 from sqlalchemy import text
 
+from lyceum_kit import db, telemetry
 from lyceum_kit.errors import Unavailable
 from lyceum_kit.feed import FeedSource
 from lyceum_kit.http import Model, allow
+from lyceum_kit.ledger import Ledger
 from lyceum_kit.reconcile import Report
 from lyceum_kit.settings import KitSettings
 from lyceum_kit.tokens import Caller, Verifier
 
 if TYPE_CHECKING:
     from lyceum_kit.service import Workers
+
+MEASURE_EVERY = 5.0  # seconds
 
 Keeper = Annotated[
     Caller, allow("admin", "operator")
@@ -27,7 +32,12 @@ _PROGRESS = text(
     " ORDER BY feed, partition"
 )
 _OUTBOX = text(
-    "SELECT count(*) AS rows, coalesce(extract(epoch FROM now() - min(queued_at)), 0) AS age FROM outbox"
+    "SELECT count(*) AS rows, coalesce(extract(epoch FROM now() - min(queued_at)), 0) AS age,"
+    " (SELECT coalesce(sum(head - sent), 0) FROM feed_head) AS unsent FROM outbox"
+)
+_WAITING = text(
+    "SELECT (SELECT count(*) FROM parked WHERE consumer = :consumer AND settled IS NULL) AS parked,"
+    " (SELECT count(*) FROM progress WHERE consumer = :consumer AND alarm LIKE 'red:%') AS red"
 )
 
 
@@ -47,8 +57,7 @@ class Discard(Model):
 
 async def consumers(workers: "Workers") -> list[dict[str, Any]]:
     """One entry per feed and partition: `next` against the producer's head as last known."""
-    assert workers.service.ledger
-    async with workers.service.ledger.engine.connect() as conn:
+    async with workers.ledger.engine.connect() as conn:
         rows = (await conn.execute(_PROGRESS, {"consumer": workers.service.name})).all()
     heads: dict[str, list[Any]] = {}
     for feed in {row.feed for row in rows}:
@@ -74,12 +83,37 @@ async def consumers(workers: "Workers") -> list[dict[str, Any]]:
     return entries
 
 
+async def outbox(ledger: Ledger) -> dict[str, Any]:
+    """What waits for the relay, for people and for Prometheus."""
+    async with ledger.engine.connect() as conn:
+        row = (await conn.execute(_OUTBOX)).one()
+    service = ledger.feed.producer
+    telemetry.RELAY_OUTBOX.labels(service).set(row.rows)
+    telemetry.RELAY_OLDEST.labels(service).set(float(row.age))
+    telemetry.RELAY_UNSENT.labels(service).set(int(row.unsent))
+    return {"outbox": row.rows, "oldest_age_s": round(float(row.age), 1), "unsent": int(row.unsent)}
+
+
+async def measure(workers: "Workers") -> None:
+    """Set the gauges that nothing else touches while nobody looks; until cancelled."""
+    consumer = workers.service.name
+    while True:
+        try:
+            await outbox(workers.ledger)
+            await workers.timers.status()
+            async with workers.ledger.engine.connect() as conn:
+                row = (await conn.execute(_WAITING, {"consumer": consumer})).one()
+            telemetry.PARKED_OPEN.labels(consumer).set(row.parked)
+            telemetry.FEED_RED.labels(consumer).set(row.red)
+        except Exception as e:
+            if not db.is_outage(e):
+                raise
+        await asyncio.sleep(MEASURE_EVERY)
+
+
 async def report(
     service: str, workers: "Workers", sources: dict[str, FeedSource], of: UUID | None = None
 ) -> dict[str, Any]:
-    assert workers.service.ledger
-    async with workers.service.ledger.engine.connect() as conn:
-        outbox = (await conn.execute(_OUTBOX)).one()
     feeds: list[dict[str, Any]] = []
     for feed in workers.relay.feeds:
         for p in (await sources[feed.name].heads(feed.name)).partitions:
@@ -96,12 +130,7 @@ async def report(
     status = workers.relay.status
     return {
         "service": service,
-        "relay": {
-            "active": status.active,
-            "error": status.error,
-            "outbox": outbox.rows,
-            "oldest_age_s": round(float(outbox.age), 1),
-        },
+        "relay": {"active": status.active, "error": status.error, **await outbox(workers.ledger)},
         "feeds": feeds,
         "consumers": await consumers(workers),
         "consumer_error": workers.subscription.error if workers.subscription else "",

@@ -36,6 +36,7 @@ log = structlog.get_logger()
 
 POLL_MS = 1000
 POLL_RECORDS = 2000
+KAFKA = "Kafka"  # begins the errors that are not a handler's or the database's
 TAIL_CHECK = 2.0  # seconds between two looks at the producers' heads
 STANDING = 15.0  # seconds behind without a step: no rebalance and no restart of a database lasts that long
 
@@ -88,6 +89,7 @@ class Subscription:
         self._feeds = {feeds()[name].topic: name for name in names}
         self.broker = make_broker(settings, group)
         self.error = ""
+        self._handling: frozenset[TopicPartition] = frozenset()  # polled and not handled yet
         self._behind: dict[Partition, tuple[int, float]] = {}  # where it stands, and since when
         subscriber = self.broker.subscriber(
             *(Topic(topic, declare=False) for topic in self._feeds),
@@ -122,7 +124,7 @@ class Subscription:
                     await self.broker.start()
                     break
                 except (KafkaError, OSError) as e:
-                    self.error = f"Kafka: {type(e).__name__}: {e}"
+                    self.error = f"{KAFKA}: {type(e).__name__}: {e}"
                     with contextlib.suppress(Exception):
                         await self.broker.stop()
                     await asyncio.sleep(1)
@@ -143,13 +145,18 @@ class Subscription:
                 polled = await consumer.getmany(timeout_ms=POLL_MS, max_records=POLL_RECORDS)
             except ConsumerStoppedError:
                 return
-            except KafkaError as e:
-                self.error = f"Kafka: {type(e).__name__}: {e}"
-                log.warning("poll failed", error=self.error)
+            except Exception as e:
+                # Also what the client itself cannot parse, such as a header's name that is not UTF-8: whatever it
+                # is, a consumer whose loop ended would stand still while its process seems to live.
+                self.error = f"{KAFKA}: {type(e).__name__}: {e}"
+                log.warning("poll failed", error=self.error, exc_info=not isinstance(e, KafkaError))
                 await asyncio.sleep(1)
                 continue
             if not polled:
+                if self.error.startswith(KAFKA):
+                    self.error = ""
                 continue
+            self._handling = frozenset(polled)
             try:
                 await self._subscriber.process_message(
                     tuple(r for records in polled.values() for r in records)
@@ -167,6 +174,8 @@ class Subscription:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 2.0)
                 continue
+            finally:
+                self._handling = frozenset()
             self.error, pause = "", 0.05
             # For lag metrics and restarts only; what counts is `progress`.
             offsets = {tp: records[-1].offset + 1 for tp, records in polled.items()}
@@ -215,14 +224,19 @@ class Subscription:
                 self._behind[feed, partition] = seen if seen and seen[0] == place else (place, now)
 
     async def _drained(self, consumer: AIOKafkaConsumer) -> dict[Partition, bool]:
-        """For each partition of ours, whether we have read all that Kafka has of it."""
-        drained: dict[Partition, bool] = {}
-        for tp in consumer.assignment():
-            with contextlib.suppress(IllegalStateError, KafkaError, TimeoutError):
-                highwater = consumer.highwater(tp)
-                async with asyncio.timeout(1):
+        """For each partition of ours, whether we have handled all that Kafka has of it.
+
+        The broker is asked: the last fetch's high-water mark is old in a backlog. And a position counts what was
+        polled, not what is handled. Either rang an alarm while all was well.
+        """
+        names = {tp: (self._feeds[tp.topic], tp.partition) for tp in consumer.assignment()}
+        drained = dict.fromkeys(names.values(), False)
+        suspects = [tp for tp, name in names.items() if self._intake.behind(name)]
+        with contextlib.suppress(IllegalStateError, KafkaError, TimeoutError):
+            async with asyncio.timeout(TAIL_CHECK):
+                for tp, end in (await consumer.end_offsets(suspects) if suspects else {}).items():
                     position = await consumer.position(tp)
-                drained[self._feeds[tp.topic], tp.partition] = highwater is not None and position >= highwater
+                    drained[names[tp]] = position >= end and tp not in self._handling
         return drained
 
 

@@ -10,8 +10,9 @@ from pydantic import BaseModel
 from analytics import metrics, spreadsheet, store
 from analytics.consumers import Consumption
 from analytics.engine import Engine
+from analytics.projections import table
 from analytics.settings import Settings
-from lyceum_kit.errors import Forbidden, Refused
+from lyceum_kit.errors import Forbidden
 from lyceum_kit.http import allow
 from lyceum_kit.ids import Clock
 from lyceum_kit.system import Keeper, platform_wide
@@ -91,6 +92,18 @@ class Day(BaseModel):
 class Days(BaseModel):
     items: Sequence[Day]
     next: None = None
+
+
+class Rebuilding(BaseModel):
+    running: bool
+    error: str
+    tables: Sequence["RebuiltTable"]
+
+
+class RebuiltTable(BaseModel):
+    table: str
+    events: int
+    ledger: int
 
 
 def routes(engine: Engine, consumption: Consumption, settings: Settings, *, clock: Clock) -> APIRouter:
@@ -181,12 +194,11 @@ def routes(engine: Engine, consumption: Consumption, settings: Settings, *, cloc
         """Nothing is ever parked here: what cannot be decoded becomes a row that says so."""
         return {"items": [], "next": None}
 
-    @router.post("/system/rebuild", tags=["system"])
-    async def rebuild(who: Platform) -> dict[str, int]:  # noqa: ARG001
-        """Make all tables anew from the ledgers and exchange them. Answers with the events of each feed."""
-        if not consumption.running:
-            raise Refused("This process does not consume; ask the one that does")
-        return await consumption.rebuild()
+    @router.post("/system/rebuild", tags=["system"], status_code=202)
+    async def rebuild(who: Platform) -> Rebuilding:  # noqa: ARG001
+        """Begin to make all tables anew from the ledgers. They answer as before until each is exchanged."""
+        consumption.ask_for_rebuild()
+        return rebuilding_of(consumption)
 
     @router.get("/system/reconcile", tags=["system"])
     async def compare(who: Platform) -> dict[str, Any]:  # noqa: ARG001
@@ -200,7 +212,12 @@ def routes(engine: Engine, consumption: Consumption, settings: Settings, *, cloc
             await consumption.rebuild(parted)
         return consumption.reconciliation()
 
-    _ = overview, definitions, metric, drop_off, trend, feeds, parked, rebuild, compare, reconcile
+    @router.get("/system/rebuild", tags=["system"])
+    async def rebuilding(who: Platform) -> Rebuilding:  # noqa: ARG001
+        """How far the running rebuild is, or how the last one of this process ended."""
+        return rebuilding_of(consumption)
+
+    _ = overview, definitions, metric, drop_off, trend, feeds, parked, rebuild, rebuilding, compare, reconcile
     return router
 
 
@@ -216,6 +233,12 @@ async def overview_of(
 ) -> Overview:
     values = {name: a.value for name, a in (await store.totals(engine, who.tenant, now, filters)).items()}
     return Overview.model_validate({**values, "as_of": as_of})
+
+
+def rebuilding_of(consumption: Consumption) -> Rebuilding:
+    last = consumption.last_rebuild
+    tables = [RebuiltTable(table=table(f), events=n, ledger=last.of[f]) for f, n in last.events.items()]
+    return Rebuilding(running=last.running, error=last.error, tables=tables)
 
 
 def definition_of(metric: metrics.Metric) -> Definition:

@@ -40,7 +40,7 @@ def render(certificate: Any, *, issuer_name: str, origin: str) -> bytes:
     verify_url = f"{origin}/verify/{certificate.certificate_id}"
     match = _LANGUAGE.fullmatch(certificate.language or "")
     language, region = match.groups() if match else ("en", None)
-    data = {
+    data: dict[str, Any] = {
         "recipient": certificate.recipient_name,
         "course": certificate.course_title,
         "issuer": issuer_name,
@@ -54,7 +54,7 @@ def render(certificate: Any, *, issuer_name: str, origin: str) -> bytes:
         "language": language,
         "region": region,
         "unprintable": False,
-        "qr": segno.make(verify_url, error="m").svg_inline(border=0, dark="#1b2a4a", omitsize=True),
+        "qr": segno.make(verify_url, error="m").svg_inline(border=0, dark="#26211c", omitsize=True),
     }
 
     # The data reaches the template as a value, never as source: a name cannot become markup or code.
@@ -80,4 +80,4 @@ def render(certificate: Any, *, issuer_name: str, origin: str) -> bytes:
 @cache
 def _printable() -> frozenset[int]:
     fonts = [*(_HERE / "fonts").glob("*.ttf"), *(_HERE / "fonts").glob("*.otf")]
-    return frozenset().union(*(glyphs.coverage(font.read_bytes()) for font in fonts))
+    return frozenset[int]().union(*(glyphs.coverage(font.read_bytes()) for font in fonts))

@@ -18,7 +18,7 @@ import httpx
 
 from lyceum_local.config import Config, is_free
 from lyceum_local.demo import hris, learners, lessons, numbers, publishing, staff
-from lyceum_local.demo.api import Api, Refused, client_api, person_api, until
+from lyceum_local.demo.api import Refused, client_api, person_api, until
 from lyceum_local.demo.hris import Endpoint
 from lyceum_local.demo.learners import Temper
 from lyceum_local.demo.lessons import Lessons
@@ -60,7 +60,7 @@ class Demo:
         self._transport = transport
         self._http = self._client()
         self._memory = self._credentials(people)
-        self._api = self._demo_api()
+        self._api = client_api(self._http, **self._memory.client)
         self._today = datetime.fromisoformat(self._memory.started).date()
         self._listed = staff.staff(self._today, self._memory.people)
         self._late = staff.carried_over(self._listed, self._today)
@@ -152,9 +152,6 @@ class Demo:
                 raise
             return False
         return True
-
-    def _demo_api(self) -> Api:
-        return client_api(self._http, **self._memory.client)
 
     def _remember(self, **changed: Any) -> None:
         self._memory = keep(self._file, self._memory, **changed)
@@ -272,7 +269,11 @@ class Demo:
         ada = until(lambda: self._certificates_of(people["ADA"]), "Issuing Ada's certificate")[0]
         self._step(f"Ada is certified with {ada['score']:.0f} %")
         found = {"ada": ada["certificate_id"]}
-        engineers = (p["external_id"] for p in self._listed if p["department"] == "Engineering")
+        engineers = (
+            p["external_id"]
+            for p in self._listed
+            if p["department"] == "Engineering" and p["manager_external_id"]
+        )
         for certificate in (c for key in engineers for c in self._certificates_of(people[key])):
             found["revoked"] = certificate["certificate_id"]
             if not certificate["revoked_at"]:

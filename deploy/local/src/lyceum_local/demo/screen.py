@@ -62,6 +62,8 @@ def show(outcome: Outcome, console: Console) -> None:
         console.print(
             f"[bold]{took:.0f} ms[/] from HR's webhook about {name} until the courses were assigned"
         )
+    if not outcome.hire_ms:
+        console.print("The run that hired Ada was cut short, so nobody knows how long it took.")
     found = outcome.numbers.overview
     console.print(
         f"[bold]{found['enrolled']}[/] enrolled, [bold]{found['completed']}[/] completed,"
