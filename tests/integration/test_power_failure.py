@@ -2,13 +2,19 @@
 
 import asyncio
 import contextlib
+import io
 import shutil
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import asyncpg
 import psutil
+import pytest
+from rich.console import Console
 
+from lyceum_local.demo.play import play
+from lyceum_local.demo.screen import Screen
 from lyceum_local.postgres import with_database
 from lyceum_local.testing import Platform
 from lyceum_local.testing.audit import agreement, audit
@@ -136,3 +142,36 @@ async def test_a_deleted_clickhouse_folder_is_filled_again_from_the_ledgers(brea
             supervisor.resume()
         await load.until(lambda it: len(it.hired) > 30)
     assert await whole(load) == []
+
+
+@pytest.mark.faults
+async def test_the_demo_finishes_after_a_power_failure_in_its_middle(breakable: Platform) -> None:
+    """Like an undisturbed run, and then once more without a new event."""
+
+    def demo(slug: str) -> list[Any]:
+        screen = Screen(Console(file=io.StringIO()))
+        numbers = play(breakable.config, screen, people=25, slug=slug).numbers
+        overview = {k: v for k, v in numbers.overview.items() if k != "as_of"}
+        return [overview, numbers.by_department, numbers.drop_off]
+
+    cut = asyncio.create_task(asyncio.to_thread(demo, "cut"))
+    async with asyncio.timeout(120):
+        while events(breakable, "assessment") < 60:
+            assert not cut.done(), "it ended before the power failed"
+            await asyncio.sleep(0.2)
+    await asyncio.to_thread(breakable.kill)
+    [broken] = await asyncio.gather(cut, return_exceptions=True)
+    assert isinstance(broken, Exception)
+    await asyncio.to_thread(breakable.up)
+    finished = await asyncio.to_thread(demo, "cut")
+    assert finished == await asyncio.to_thread(demo, "whole")
+    await breakable.settled()
+    assert await agreement(breakable.config) == []
+    before = {feed: events(breakable, feed) for feed in ("identity", "catalog", "enrollment", "assessment")}
+    assert await asyncio.to_thread(demo, "cut") == finished
+    assert before == {feed: events(breakable, feed) for feed in before}
+
+
+def events(platform: Platform, feed: str) -> int:
+    reported = platform.operator.call("GET", f"/api/{feed}/system/feeds")["feeds"]
+    return sum(partition["head"] for partition in reported)

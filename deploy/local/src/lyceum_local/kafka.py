@@ -148,7 +148,7 @@ def jars(cache: Path) -> Path:
 
 
 def command(cache: Path, main: str, *arguments: str, heap: str = "256m") -> list[str]:
-    """A Java program of Kafka's. The class data archive makes the second start quicker."""
+    """A Java program of Kafka's."""
     folder = jars(cache)
     return [
         java(),
@@ -159,11 +159,6 @@ def command(cache: Path, main: str, *arguments: str, heap: str = "256m") -> list
         "-XX:MaxMetaspaceSize=128m",
         "-XX:ReservedCodeCacheSize=32m",
         "-Xss512k",
-        "-Xshare:auto",
-        "-XX:+AutoCreateSharedArchive",
-        f"-XX:SharedArchiveFile={cache / f'kafka-{VERSION}-{main.rpartition(chr(46))[2]}.jsa'}",
-        "-Xlog:cds=off",
-        "-Xlog:cds+dynamic=off",
         *(f"-Dorg.slf4j.simpleLogger.{setting}" for setting in LOGGING),
         "-cp",
         f"{folder}/*",

@@ -95,9 +95,7 @@ def parts(config: Config) -> list[Part]:
         before=lambda: _prepare_kafka(cache, config),
     )
     ours = ("gateway", *SERVICES) if config.split else ("ledger", *OTHER_SERVICES)
-    # One arena for all threads: glibc would keep one for each of them.
-    variables = environment(passed_on()) | {"MALLOC_ARENA_MAX": "1", "TZ": "UTC"}
-    return [database, broker, *(Part(n, host(n, data), variables) for n in ours)]
+    return [database, broker, *(Part(n, host(n, data), surroundings()) for n in ours)]
 
 
 PASSED_ON = (
@@ -111,6 +109,12 @@ PASSED_ON = (
 
 def passed_on() -> dict[str, str]:
     return {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+
+
+def surroundings() -> dict[str, str]:
+    """What every process of ours has in its environment."""
+    # One arena for all threads: glibc would keep one for each of them.
+    return environment(passed_on()) | {"MALLOC_ARENA_MAX": "1", "TZ": "UTC"}
 
 
 def host(part: str, data: Path) -> list[str]:

@@ -123,13 +123,18 @@ class FeedSource:
                 min_size=0,
                 max_size=4,
                 timeout=5,
-                setup=self._as_relay,
+                init=self._as_relay,
+                reset=_nothing,
                 server_settings={**db.SESSION, "application_name": "feed"},
             )
         return self._pool
 
     async def _as_relay(self, connection: Any) -> None:
         await connection.execute(f'SET ROLE "{self._role}"')
+
+
+async def _nothing(connection: Any) -> None:
+    """Instead of the pool's reset: single SELECTs leave nothing behind, and consumers ask every two seconds."""
 
 
 def event_feed(sources: dict[str, FeedSource]) -> RpcService:

@@ -299,13 +299,9 @@ def signed(secret: str, message: str, body: bytes) -> dict[str, str]:
 
 async def prepare(platform: Platform) -> Load:
     """An organisation with a course (a SCORM module, then a quiz) that a rule gives to all of Engineering."""
-    tenant = platform.tenant()
-    hook = await asyncio.to_thread(
-        platform.operator.call,
-        "POST",
-        "/api/identity/webhooks",
-        {"form": "standard", "name": "HR", "tenant_slug": tenant.slug},
-    )
+    tenant = await asyncio.to_thread(platform.tenant)
+    endpoint = {"form": "standard", "name": "HR", "tenant_slug": tenant.slug}
+    hook = await asyncio.to_thread(lambda: platform.operator.call("POST", "/api/identity/webhooks", endpoint))
     load = Load(platform, tenant, hook["url"], hook["secret"])
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as package:
