@@ -24,14 +24,16 @@ class Reaper:
 
     stage: Stage
     chance: random.Random
+    most: int  # deaths of a node that it arranges
+    likely: float = 1
     deaths: Counter[str] = field(default_factory=Counter[str])
-    most: int = 1000  # deaths of a node that it arranges
 
     async def keep(self, node: Node, points: dict[str, float]) -> None:
         """Until cancelled."""
         for death in itertools.count():
             point = self.chance.choice(list(points))
-            node.start(**({"LYCEUM_FAILPOINT": f"{point}:{points[point]}"} if death < self.most else {}))
+            how = f"{point}:{min(points[point] * self.likely, 1)}"
+            node.start(**({"LYCEUM_FAILPOINT": how} if death < self.most else {}))
             while node.alive:
                 await asyncio.sleep(0.1)
             assert node.process.returncode == -signal.SIGKILL, node.log.read_text()[-4000:]
@@ -46,18 +48,19 @@ class Size:
     consumers: int
     gaps: float  # seconds between two losses on the wire
     deaths: int  # of a node, at most
+    likely: float  # how much likelier than in a long run
     redeliveries: int
     points: int  # moments at which somebody must have died
 
 
-SHORT = Size(keys=10, each=8, pause=0.5, consumers=1, gaps=3, deaths=6, redeliveries=2, points=2)
-LONG = Size(keys=50, each=40, pause=8, consumers=2, gaps=10, deaths=25, redeliveries=50, points=7)
+SHORT = Size(keys=10, each=8, pause=0.5, consumers=1, gaps=3, deaths=2, likely=5, redeliveries=5, points=3)
+LONG = Size(keys=50, each=40, pause=8, consumers=2, gaps=10, deaths=25, likely=1, redeliveries=50, points=7)
 
 
 @pytest.mark.parametrize("size", [SHORT, pytest.param(LONG, marks=pytest.mark.faults)], ids=["short", "long"])
 async def test_whoever_dies_every_effect_happens_once_and_in_order(stage: Stage, size: Size) -> None:
     chance = random.Random(1)
-    reaper = Reaper(stage, chance, most=size.deaths)
+    reaper = Reaper(stage, chance, size.deaths, size.likely)
     producer = stage.add(PRODUCER)
     consumers = [stage.add(CONSUMER) for _ in range(size.consumers)]
     keepers = [asyncio.create_task(reaper.keep(producer, PRODUCERS))]

@@ -13,6 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
+from lyceum_local import postgres
+from lyceum_local.paths import cache_folder
 from lyceum_local.testing import Platform
 
 ROOT = Path(__file__).parents[2]
@@ -183,6 +185,85 @@ async def test_the_guides_commands_bring_everything_back(own_platform: Platform,
     assert all(second > first[feed] for feed, second in generations(platform).items())
     assert await counted(platform) == {feed: (head, head) for feed, head in heads(platform).items()}
     assert "PROVEN" in await verified(platform, tenant.tenant_id, number, tmp_path / "after")
+
+    told = await asyncio.to_thread(service_says, platform, "enrollment", "reconcile")
+    assert "12 of 12 partitions agree" in told
+
+
+def service_says(platform: Platform, service: str, *arguments: str) -> str:
+    """A service's own command, as in a cluster."""
+    ran = subprocess.run(
+        [sys.executable, "-m", service, *arguments],
+        env=os.environ | platform.config.service_env(service),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
+@pytest.mark.faults
+async def test_one_database_restored_alone_is_reconciled(own_platform: Platform, tmp_path: Path) -> None:
+    """catalog alone, from a dump, while the platform runs."""
+    platform, dump = own_platform, tmp_path / "catalog.dump"
+    tenant = platform.tenant()
+    async with platform.api(tenant) as api:
+        for n in range(5):
+            await published(api, f"kept-{n}")
+        await platform.settled()
+        await asyncio.to_thread(
+            postgres_says, platform, "pg_dump", "--format=custom", f"--file={dump}", "catalog"
+        )
+        for n in range(8):
+            await published(api, f"lost-{n}")
+        await platform.settled()
+        await dropped(platform, "catalog")
+        await asyncio.to_thread(postgres_says, platform, "pg_restore", "--dbname=catalog", str(dump))
+        for n in range(3):
+            await until(api, "POST", "/api/catalog/courses", json={**COURSE, "slug": f"new-{n}"})
+        async with asyncio.timeout(60):
+            while red(platform) != {"enrollment", "assessment", "analytics"}:
+                await asyncio.sleep(0.2)
+        told = await asyncio.to_thread(typed, "./lyceum reconcile --yes", platform)
+    assert "done: feed catalog" in told
+    assert "was handled here and is not in the ledger" in told
+    await platform.settled()
+    assert not red(platform)
+    assert await counted(platform) == {feed: (head, head) for feed, head in heads(platform).items()}
+    assert "Everything agrees" in await asyncio.to_thread(typed, "./lyceum reconcile", platform)
+
+
+def postgres_says(platform: Platform, program: str, *arguments: str) -> None:
+    config = platform.config
+    address = ["--host=127.0.0.1", f"--port={config.ports['postgres']}", f"--username={postgres.SUPERUSER}"]
+    ran = subprocess.run(
+        [str(postgres.binaries(cache_folder()) / program), *address, *arguments],
+        env=postgres.environment() | {"PGPASSWORD": config.secrets.postgres},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+async def dropped(platform: Platform, service: str) -> None:
+    """An empty database in its place."""
+    config = platform.config
+    account = postgres.Account(service, config.secrets.owners[service], config.secrets.databases[service])
+    admin = await postgres.connect(config.postgres_url)
+    await admin.execute(f'DROP DATABASE "{service}" WITH (FORCE)')
+    await postgres.create_database(admin, config.postgres_url, account)
+    await admin.close()
+
+
+def red(platform: Platform) -> set[str]:
+    """The services that stand somewhere."""
+    return {
+        service
+        for service, report in platform.reports().items()
+        if any(consumer["alarm"].startswith("red:") for consumer in report["consumers"])
+    }
 
 
 async def all_courses(api: httpx.AsyncClient) -> list[dict[str, Any]]:
