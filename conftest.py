@@ -17,7 +17,7 @@ from playwright.async_api import Browser, async_playwright
 from lyceum_kit import logs
 from lyceum_kit.migrations import upgrade_async
 from lyceum_kit.settings import KitSettings
-from lyceum_local import kafka, postgres
+from lyceum_local import config, kafka, postgres, web
 from lyceum_local.paths import CONTRACTED, SERVICES, cache_folder
 
 
@@ -35,19 +35,22 @@ class Database(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """A server of our own for this run, or the one LYCEUM_TEST_POSTGRES names (as a superuser)."""
-    if given := os.environ.get("LYCEUM_TEST_POSTGRES"):
-        yield given
-        return
+def postgres_server() -> Iterator[postgres.Throwaway]:
+    """A server of our own for this run."""
     folder = Path(tempfile.mkdtemp(prefix="lyceum-test-"))
     folder.chmod(0o755)
     server = postgres.Throwaway(folder, cache_folder(), free_port(), secrets.token_urlsafe(12))
     try:
-        yield server.url
+        yield server
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(request: pytest.FixtureRequest) -> str:
+    """Our own server, or the one LYCEUM_TEST_POSTGRES names (as a superuser)."""
+    return os.environ.get("LYCEUM_TEST_POSTGRES") or request.getfixturevalue("postgres_server").url
 
 
 @pytest.fixture(scope="session")
@@ -133,6 +136,14 @@ def kafka_broker() -> Iterator[kafka.Throwaway]:
     finally:
         broker.kill()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def web_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The web app as its sources are now, with the SCORM run-time in its folder `lms`."""
+    if not web.is_current():
+        web.build(tmp_path_factory.mktemp("web") / "build.log")
+    return config.web_build()
 
 
 @pytest.fixture

@@ -46,7 +46,8 @@ def _files(source: Path, package: dict[str, Any], kind: str) -> dict[str, bytes]
 
 def scorm12_manifest(package: dict[str, Any], files: list[str]) -> str:
     """imsmanifest.xml: one organisation, an item and a resource for each SCO, the shared files as a dependency."""
-    items, resources = [], []
+    items: list[str] = []
+    resources: list[str] = []
     launched = {sco["launch"] for sco in package["scos"]}
     for sco in package["scos"]:
         score = sco.get("mastery_score")

@@ -5,6 +5,7 @@
 
 import argparse
 import filecmp
+import os
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,9 @@ HERE = Path(__file__).parent
 
 
 def generate(out: Path) -> None:
+    # protoc finds its plugins by PATH: those that lie beside this Python.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    env = os.environ | {"PATH": path}
     protos = sorted(str(p.relative_to(HERE)) for p in (HERE / "lyceum").rglob("*.proto"))
     # --mypy_out gives better types than protoc's own --pyi_out: enums, repeated fields, HasField names.
     command = [
@@ -26,7 +30,7 @@ def generate(out: Path) -> None:
         f"--mypy_out=quiet:{out}",
     ]
     services = [p for p in protos if p.endswith("_service.proto")]
-    subprocess.run([*command, *protos], cwd=HERE, check=True)
+    subprocess.run([*command, *protos], cwd=HERE, env=env, check=True)
     subprocess.run(
         [
             sys.executable,
@@ -38,6 +42,7 @@ def generate(out: Path) -> None:
             *services,
         ],
         cwd=HERE,
+        env=env,
         check=True,
     )
     for folder in [out / "lyceum", *(p for p in (out / "lyceum").rglob("*") if p.is_dir())]:

@@ -1,6 +1,7 @@
 """The feeds over a real Kafka and PostgreSQL: what a ledger commits reaches its consumer once, whatever the wire does."""
 
 import asyncio
+import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from fastapi import APIRouter
 from sqlalchemy import text
 
 from lyceum.identity.v1.events_pb2 import OrgUnitCreated
-from lyceum_kit import db, schema
+from lyceum_kit import db, schema, service, wire
 from lyceum_kit.envelope import Meta
+from lyceum_kit.errors import Unavailable
 from lyceum_kit.feed import FeedSource, event_feed
 from lyceum_kit.http import make_app
 from lyceum_kit.ledger import Ledger, Tx
@@ -114,7 +116,7 @@ async def world(database: Callable[[str], Awaitable[Any]], kafka_broker: Any) ->
             identity_grpc=f"127.0.0.1:{server.port}",
         )
         peers = Peers(settings, token)
-        service = Service(
+        made = Service(
             name=name,
             settings=settings,
             http=make_app(name, settings, router=APIRouter(), verifier=keys.verifier),
@@ -124,7 +126,7 @@ async def world(database: Callable[[str], Awaitable[Any]], kafka_broker: Any) ->
             peers=peers,
             consumes={"identity": {OrgUnitCreated: effect}} if name == "enrollment" else {},
         )
-        workers[name] = Workers(service)
+        workers[name] = Workers(made)
     yield World(ledgers["identity"], ledgers["enrollment"], workers)
     await server.stop(0)
     await source.close()
@@ -154,6 +156,57 @@ async def test_a_wiped_broker_loses_nothing_and_doubles_nothing(world: World, ka
     async with world.running():
         await world.produce(50, first=150)
         assert await world.reached(200) == list(range(200))
+
+
+async def test_readiness_tells_when_kafka_takes_nothing(
+    world: World, kafka_broker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "UNSENT", 0.5)
+    identity = world.workers["identity"]
+    async with world.running():
+        await world.produce(10)
+        await world.reached(10)
+        await identity.check()
+        kafka_broker.process.send_signal(signal.SIGSTOP)
+        try:
+            await world.produce(1, first=10)
+            await turns_red(identity, "1 events wait to be sent")
+        finally:
+            kafka_broker.process.send_signal(signal.SIGCONT)
+        await world.reached(11)
+        await identity.check()
+
+
+async def test_readiness_tells_when_a_consumer_stands(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "STANDING", 0.5)
+    monkeypatch.setattr(wire, "TAIL_CHECK", 0.2)
+    enrollment = world.workers["enrollment"]
+    async with world.running():
+        await world.produce(1)
+        await world.reached(1)
+        async with world.consumer.engine.connect() as conn, conn.begin():
+            await conn.execute(text("SELECT * FROM progress FOR UPDATE"))
+            await world.produce(1, first=1)
+            await turns_red(enrollment, "Behind and not moving: identity/")
+        await world.reached(2)
+        async with asyncio.timeout(10):
+            while await red(enrollment):
+                await asyncio.sleep(0.1)
+
+
+async def turns_red(workers: Workers, why: str) -> None:
+    async with asyncio.timeout(20):
+        while not (told := await red(workers)).startswith(why):
+            assert told == ""
+            await asyncio.sleep(0.1)
+
+
+async def red(workers: Workers) -> str:
+    try:
+        await workers.check()
+    except Unavailable as e:
+        return e.detail
+    return ""
 
 
 async def _heads(world: World) -> Any:

@@ -92,6 +92,7 @@ const COURSES = [
 }));
 
 const read = new Set();
+const confirmed = new Set();
 function enrollment(id, course, extra = {}) {
   const c = COURSES.find((x) => x.course_id === course);
   const done = extra.modules_done ?? 0;
@@ -330,10 +331,14 @@ export function answer(method, { pathname, searchParams: q }, body, headers, por
       ["Engineering", "Sales", "Quantum Gardening"].map((code, i) => ({
         org_unit_id: code,
         code,
-        mapped: i < 2,
+        mapped: i < 2 || confirmed.has(code),
+        parent_id: null,
+        head_id: null,
         people: 40,
       })),
     );
+  if (on("PUT", "identity/org-units/.*/mapping"))
+    return confirmed.add(decodeURIComponent(path.split("/")[2])) && { body: {} };
   if (on("GET", "catalog/courses"))
     return list(COURSES.filter((c) => c.title.toLowerCase().includes((q.get("search") ?? "").toLowerCase())));
   const course = on("GET", "catalog/courses/.*") && COURSES.find((c) => c.slug === id);
@@ -370,6 +375,12 @@ export function answer(method, { pathname, searchParams: q }, body, headers, por
       },
     ]);
   }
+  if (on("GET", "enrollment/rules/attributes"))
+    return list([
+      { attribute: "department", label: "department", operators: ["in", "is", "is_not", "not_in"] },
+      { attribute: "location", label: "location", operators: ["in", "is", "is_not", "not_in"] },
+      { attribute: "hire_date", label: "hire date", operators: ["after", "before", "is", "on_or_after"] },
+    ]);
   if (on("GET", "enrollment/rules"))
     return list([
       RULE,

@@ -28,7 +28,16 @@ export const queryClient = new QueryClient({
 });
 
 export const meQuery = queryOptions({ queryKey: ["me"], queryFn: identity.me, staleTime: 300_000 });
+export const attributesQuery = queryOptions({
+  queryKey: ["rules", "attributes"],
+  queryFn: enrollment.attributes,
+  staleTime: 300_000,
+});
 export const todayQuery = queryOptions({ queryKey: ["learning", "today"], queryFn: enrollment.today });
+export const pathsOfMineQuery = queryOptions({
+  queryKey: ["learning", "paths"],
+  queryFn: enrollment.myPaths,
+});
 export const coursesQuery = (search = "") =>
   queryOptions({ queryKey: ["courses", search], queryFn: () => catalog.courses(search) });
 export const courseQuery = (idOrSlug: string, version?: number) =>

@@ -22,7 +22,10 @@ export const safeReturn = (value: string | undefined): string =>
 const signIn = createRoute({
   getParentRoute: () => root,
   path: "/sign-in",
-  validateSearch: (search): { return?: string } => ({ return: text(search.return) }),
+  validateSearch: (search): { return?: string; find?: string } => ({
+    return: text(search.return),
+    find: text(search.find),
+  }),
   component: lazyRouteComponent(() => import("./pages/SignIn"), "SignIn"),
 });
 

@@ -56,12 +56,8 @@ export const theme = createTheme({
   black: "#26211c",
   defaultRadius: "md",
   respectReducedMotion: true,
-  fontFamily: 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif',
-  headings: {
-    fontFamily:
-      '"Iowan Old Style", "Palatino Linotype", "URW Palladio L", P052, Georgia, "Noto Serif", serif',
-    fontWeight: "600",
-  },
+  fontFamily: "var(--sans)",
+  headings: { fontFamily: "var(--serif)", fontWeight: "600" },
 });
 
 export const variables: CSSVariablesResolver = () => ({

@@ -15,8 +15,13 @@ const whole = new Intl.NumberFormat();
 export const date = (iso: string | null | undefined): string => (iso ? dates.format(new Date(iso)) : "–");
 export const moment = (iso: string | null | undefined): string => (iso ? times.format(new Date(iso)) : "–");
 export const count = (n: number | null | undefined): string => (n == null ? "–" : whole.format(n));
+/** The space does not break: a number and its sign stay together. */
+const percent = (value: number): string => `${value}\u00a0%`;
 export const share = (value: number | null | undefined): string =>
-  value == null ? "–" : `${Math.round(value * 100)} %`;
+  value == null ? "–" : percent(Math.round(value * 100));
+/** A score, which is a percentage already. */
+export const score = (value: number | null | undefined): string =>
+  value == null ? "–" : percent(Math.round(value * 10) / 10);
 export const points = (value: number | null | undefined): string =>
   value == null ? "–" : `${Math.round(value * 10) / 10}`;
 export const plural = (n: number, one: string, many = `${one}s`): string =>
@@ -33,14 +38,26 @@ export function dueWords(of: Enrollment): { tone: Tone; text: string } {
   if (of.state !== "active") return { tone: "plain", text: "" };
   if (!of.due_at)
     return of.overdue ? { tone: "late", text: "Overdue" } : { tone: "plain", text: "No due date" };
-  const days = Math.ceil((Date.parse(of.due_at) - Date.now()) / DAY);
-  const on = dates.format(of.due_date ? new Date(`${of.due_date}T12:00:00`) : new Date(of.due_at));
-  if (of.overdue || days < 0)
-    return { tone: "late", text: days < 0 ? `${plural(-days, "day")} late` : `Overdue since ${on}` };
-  if (days <= 1) return { tone: "soon", text: "Due today" };
-  if (days === 2) return { tone: "soon", text: "Due tomorrow" };
-  if (days <= 8) return { tone: "soon", text: `Due in ${days - 1} days` };
-  return { tone: "plain", text: `Due ${on}` };
+  const due = of.due_date ? new Date(`${of.due_date}T12:00:00`) : new Date(of.due_at);
+  const days = dayNumber(due) - dayNumber(new Date());
+  if (days < 0) return { tone: "late", text: `${plural(-days, "day")} late` };
+  if (of.overdue) return { tone: "late", text: "Overdue" };
+  if (days === 0) return { tone: "soon", text: "Due today" };
+  if (days === 1) return { tone: "soon", text: "Due tomorrow" };
+  if (days <= 7) return { tone: "soon", text: `Due in ${days} days` };
+  return { tone: "plain", text: `Due ${dates.format(due)}` };
+}
+
+/** Counts civil days where this browser is. */
+const dayNumber = (at: Date): number => Math.floor((at.getTime() - at.getTimezoneOffset() * 60_000) / DAY);
+
+const languages = new Intl.DisplayNames(undefined, { type: "language" });
+export function language(tag: string): string {
+  try {
+    return languages.of(tag) ?? tag;
+  } catch {
+    return tag; // a package may say anything
+  }
 }
 
 export const KIND: Record<string, string> = { scorm12: "Interactive", quiz: "Quiz", reading: "Reading" };

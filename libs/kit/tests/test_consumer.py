@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from lyceum.catalog.v1.events_pb2 import CourseCreated, CourseDeprecated
 from lyceum.identity.v1.events_pb2 import OrgUnitCreated
-from lyceum_kit.consumer import Consumes, HandlerSink
+from lyceum_kit.consumer import TRIES, Consumes, HandlerSink
 from lyceum_kit.delivery import Delivery, emitted
 from lyceum_kit.envelope import Meta, Record
 from lyceum_kit.errors import Conflict, NotFound, Unavailable
@@ -155,6 +155,28 @@ async def test_a_discarded_event_leaves_who_and_why(ledger: Ledger) -> None:
         await parked.replay(n, who="grace")
 
 
+async def test_a_tenant_keeps_its_own_parked_events_and_no_others(ledger: Ledger) -> None:
+    async def fails(tx: Tx, event: CourseCreated, meta: Meta) -> None:
+        raise ValueError("never")
+
+    consumer, numbering = sink(ledger, fails), Numbering()
+    await consumer.prepare()
+    await apply(consumer, [course(numbering, "ours"), course(numbering, "theirs", OTHER)])
+    parked = Parked(consumer)
+    [theirs] = await parked.open(OTHER)
+    assert [theirs["key"], *(p["key"] for p in await parked.open(TENANT))] == ["course/theirs", "course/ours"]
+    assert len(await parked.open()) == 2
+    n = theirs["n"]
+    for stranger in (
+        parked.show(n, TENANT),
+        parked.replay(n, who="eve", of=TENANT),
+        parked.discard(n, who="eve", why="mischief", of=TENANT),
+    ):
+        with pytest.raises(NotFound):
+            await stranger
+    assert (await parked.show(n, OTHER))["settled"] is None
+
+
 async def test_an_undecodable_body_is_parked_with_its_bytes(ledger: Ledger) -> None:
     from dataclasses import replace
 
@@ -236,3 +258,42 @@ async def test_an_event_that_kills_its_process_is_parked_in_the_end(ledger: Ledg
     assert (await first.places([("catalog", record.partition)]))[("catalog", record.partition)] == Place(
         2, record.id, 1
     )
+
+
+class Died(BaseException):
+    """The process is gone: nothing of its own can run after it."""
+
+
+class Mortal(HandlerSink):
+    async def count_try(self, records: Mapping[tuple[str, int], Sequence[Record]], by: int) -> int:
+        return await super().count_try(records, by) if by > 0 else 1
+
+
+async def test_a_killer_is_met_alone_however_much_flows_beside_it(ledger: Ledger) -> None:
+    """Each start reads again from before what was had, and finds fresh events of other partitions first."""
+    numbering = Numbering()
+    records = [course(numbering, f"c{i}") for i in range(60)]
+    killer = records[37]
+
+    async def dies(tx: Tx, event: CourseCreated, meta: Meta) -> None:
+        if meta.id == (killer.meta and killer.meta.id):
+            raise Died
+        await note(tx, event, meta)
+
+    starts = 0
+    await sink(ledger).prepare()
+    for starts in range(1, 20):
+        records = [course(numbering, f"more{starts}-{i}") for i in range(20)] + records
+        by: dict[tuple[str, int], list[Record]] = {}
+        for r in sorted(records, key=lambda r: (r.partition == killer.partition, r.position)):
+            by.setdefault((r.feed, r.partition), []).append(r)
+        consumer = Mortal("test", ledger, {"catalog": {CourseCreated: dies}})
+        try:
+            await consumer.apply(by, lambda _, place, some: cut(place, some, HEAD.generation_at))
+            break
+        except Died:
+            continue
+    assert starts <= TRIES + 4
+    parked = await Parked(sink(ledger)).open()
+    assert [p["event_id"] for p in parked] == [killer.id]
+    assert len(await effects(ledger)) == 60 + 20 * starts - 1

@@ -1,5 +1,6 @@
 """The order of a feed: whatever arrives, events come out once, in the ledger's order, or the partition stops."""
 
+import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -59,7 +60,7 @@ def test_what_lies_beyond_a_gap_waits() -> None:
 def test_a_broken_chain_stops_the_partition_before_the_event() -> None:
     result = cut(Place(2, "e1", 1), [record(2, previous="another")], always(1))
     assert not result.run
-    assert "reconcile" in result.red
+    assert "follows another, but here e1 came before it" in result.red
 
 
 def test_records_of_a_generation_that_was_replaced_are_ignored() -> None:
@@ -74,6 +75,7 @@ class MemorySink:
     """Keeps what it applied; fails a set number of times first."""
 
     place: Place = field(default_factory=Place)
+    remedy: str = "mend it"
     applied: list[int] = field(default_factory=list[int])
     alarms: list[str] = field(default_factory=list[str])
     healed: int = 0
@@ -90,7 +92,8 @@ class MemorySink:
         return {P: (self.place, result)}
 
     async def raise_alarm(self, partition: Partition, alarm: str) -> None:
-        self.alarms.append(alarm)
+        if alarm or (self.alarms and self.alarms[-1].startswith("red:")):
+            self.alarms.append(alarm)
 
     async def count_healed(self, partition: Partition, events: int) -> None:
         self.healed += events
@@ -98,22 +101,30 @@ class MemorySink:
 
 @dataclass
 class Producer:
-    """The ledger behind the feed: knows its head, can be away."""
+    """The ledger behind the feed: knows its head, can be away, can be restored to before position `restored`."""
 
     head: int
     away: bool = False
     asked: int = 0
+    restored: int = 0
 
     async def heads(self, feed: str) -> list[Head]:
         self.asked += 1
         if self.away:
             raise Unavailable
-        return [Head(self.head, self.head, ((1, 1),))]
+        generations = ((1, 1), (2, self.restored)) if self.restored else ((1, 1),)
+        return [Head(self.head, self.head, generations)]
 
     async def read(self, feed: str, partition: int, first: int, limit: int) -> list[Record]:
         if self.away:
             raise Unavailable
-        return [record(p) for p in range(first, min(first + limit, self.head + 1))]
+        return [self.event(p) for p in range(first, min(first + limit, self.head + 1))]
+
+    def event(self, position: int) -> Record:
+        if not self.restored or position < self.restored:
+            return record(position)
+        before = f"e{position - 1}" if position == self.restored else f"new{position - 1}"
+        return record(position, id=f"new{position}", previous=before, generation=2)
 
 
 def intake(sink: MemorySink, producer: Producer) -> Intake:
@@ -144,6 +155,27 @@ async def test_a_position_beyond_the_producers_head_is_an_alarm_and_no_event() -
     await intake(sink, Producer(3)).process([record(1), record(4, id="forged"), record(2)])
     assert sink.applied == [1, 2]
     assert "not the producer's" in sink.alarms[0]
+
+
+async def test_what_lies_beyond_the_known_head_waits_while_the_producer_is_away_and_is_no_alarm() -> None:
+    sink, producer = MemorySink(), Producer(2)
+    consumer = intake(sink, producer)
+    await consumer.process([record(1)])
+    producer.head, producer.away = 3, True
+    with pytest.raises(Unavailable):
+        await consumer.process([record(2), record(3)])
+    assert (sink.applied, sink.alarms) == ([1], [])
+    producer.away = False
+    await consumer.process([record(2), record(3)])
+    assert (sink.applied, sink.alarms) == ([1, 2, 3], [])
+
+
+async def test_nothing_is_judged_before_the_producer_was_heard_once() -> None:
+    sink, producer = MemorySink(), Producer(3, away=True)
+    consumer = intake(sink, producer)
+    with pytest.raises(Unavailable):
+        await consumer.process([record(1)])
+    assert (sink.applied, sink.alarms) == ([], [])
 
 
 async def test_unreadable_headers_count_as_lost_and_the_ledgers_event_is_taken() -> None:
@@ -186,3 +218,81 @@ async def test_a_consumer_ahead_of_its_producer_is_red() -> None:
     sink = MemorySink(place=Place(9, "e8", 1))
     await intake(sink, Producer(5)).complete({P: True})
     assert "beyond the producer's head" in sink.alarms[0]
+
+
+async def test_a_generation_nobody_told_us_of_is_asked_for_and_its_first_event_taken() -> None:
+    sink, producer = MemorySink(place=Place(3, "e2", 1)), Producer(9)
+    consumer = intake(sink, producer)
+    await consumer.complete({P: True})
+    producer.restored, producer.head = 3, 3
+    await consumer.process([record(3, id="lost"), producer.event(3)])
+    assert sink.place == Place(4, "new3", 2)
+    assert not sink.alarms
+
+
+async def test_a_consumer_with_another_generations_events_is_red_before_it_takes_one_and_goes_on_once_reconciled() -> (
+    None
+):
+    sink, producer = MemorySink(place=Place(5, "e4", 1)), Producer(9, restored=3)
+    consumer = intake(sink, producer)
+    await consumer.process([producer.event(p) for p in range(3, 10)])
+    assert "position 4 was e4 here and is new4 there" in sink.alarms[0]
+    assert "`mend it`" in sink.alarms[0]
+    await consumer.process([record(99, id="forged")])  # another alarm takes nothing of the red
+    await consumer.complete({P: True})
+    assert sink.applied == []
+
+    sink.place = Place(3, "e2", 1)  # somebody reconciled it
+    await consumer.complete({P: True})
+    assert sink.alarms[-1] == ""
+    assert sink.applied == [3, 4, 5, 6, 7, 8, 9]
+
+
+async def test_the_same_event_under_a_new_generation_is_the_same_history() -> None:
+    sink, producer = MemorySink(place=Place(4, "new3", 1)), Producer(4, restored=3)
+    consumer = intake(sink, producer)
+    await consumer.process([producer.event(4)])
+    assert sink.applied == [4]
+    assert not sink.alarms
+
+
+async def test_what_kafka_has_of_a_lost_history_beyond_the_head_is_no_alarm() -> None:
+    sink, producer = MemorySink(place=Place(3, "e2", 1)), Producer(2, restored=3)
+    await intake(sink, producer).process([record(3, id="lost"), record(4, id="lost")])
+    assert sink.applied == []
+    assert not sink.alarms
+
+
+async def test_an_answer_that_was_overtaken_counts_nothing() -> None:
+    """An older head after a newer one would put the consumer beyond it."""
+    sink, producer = MemorySink(), Producer(2)
+    consumer = intake(sink, producer)
+    overtaken, go_on = asyncio.Event(), asyncio.Event()
+    heads = producer.heads
+
+    async def slow(feed: str) -> list[Head]:
+        said = await heads(feed)
+        if producer.asked == 1:
+            overtaken.set()
+            await go_on.wait()
+        return said
+
+    producer.heads = slow  # type: ignore[method-assign]
+    older = asyncio.create_task(consumer.complete({P: True}))
+    await overtaken.wait()
+    producer.head = 5
+    await consumer.process([record(p) for p in range(1, 6)])
+    go_on.set()
+    await older
+    assert sink.place.next == 6
+    assert not sink.alarms
+
+
+async def test_a_long_lost_tail_is_taken_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lyceum_kit.intake.HEAL_AT_ONCE", 10)
+    sink = MemorySink()
+    consumer = intake(sink, Producer(95))
+    for _ in range(3):
+        await consumer.complete({P: True})
+    assert sink.place.next == 96
+    assert sink.healed == 95

@@ -224,6 +224,7 @@ async def test_a_method_nobody_gave_access_to_is_closed() -> None:
         ("invalid", grpc.StatusCode.INVALID_ARGUMENT, "invalid"),
         ("too-many", grpc.StatusCode.RESOURCE_EXHAUSTED, "too-many"),
         ("unavailable", grpc.StatusCode.UNAVAILABLE, "unavailable"),
+        ("time-out", grpc.StatusCode.UNAVAILABLE, "unavailable"),
     ],
 )
 async def test_an_error_says_what_it_is_to_machines(
@@ -251,9 +252,8 @@ async def test_details_carry_numbers_fields_and_pauses(running: Running) -> None
     assert retry.retry_delay.ToMilliseconds() == 1500
 
 
-@pytest.mark.parametrize("feed", ["bug", "time-out"])
-async def test_a_bug_shows_nothing(running: Running, feed: str) -> None:
-    for call in (running.heads(feed), running.read(feed, 1)):
+async def test_a_bug_shows_nothing(running: Running) -> None:
+    for call in (running.heads("bug"), running.read("bug", 1)):
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await call
         assert raised.value.code() == grpc.StatusCode.INTERNAL
@@ -304,6 +304,23 @@ async def test_five_megabytes_are_refused_both_ways(running: Running) -> None:
     assert (await running.heads("identity")).partitions
 
 
+async def test_what_is_no_message_or_has_a_nul_is_the_callers_fault(running: Running) -> None:
+    heads: Any = cast("Any", running.channel).unary_unary(f"/{NAME}/Heads")
+    for request, token, code in (
+        (b"\x0a\x02\xff\xfe", SERVICE, grpc.StatusCode.INVALID_ARGUMENT),  # a text that is not UTF-8
+        (b"\xff" * 20, SERVICE, grpc.StatusCode.INVALID_ARGUMENT),
+        (pb.HeadsRequest(feed="a\0b").SerializeToString(), SERVICE, grpc.StatusCode.INVALID_ARGUMENT),
+        (b"\xff" * 20, "a.b.c", grpc.StatusCode.UNAUTHENTICATED),  # a stranger's is not even read
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await heads(request, metadata=bearer(token))
+        assert raised.value.code() == code
+    with pytest.raises(grpc.aio.AioRpcError) as named:
+        await running.heads("a\0b")
+    [bad] = details(named.value, error_details_pb2.BadRequest)
+    assert bad.field_violations[0].field == "feed"
+
+
 # Health and reflection
 
 
@@ -335,8 +352,12 @@ async def services_by_reflection(running: Running) -> set[str]:
 
 
 async def test_reflection_is_off_unless_switched_on(running: Running) -> None:
+    # Asked as if it were unary: grpc.aio trips over a stream that is refused before it has sent its first message.
+    ask: Any = cast("Any", running.channel).unary_unary(
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+    )
     with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await services_by_reflection(running)
+        await ask(b"")
     assert raised.value.code() == grpc.StatusCode.UNIMPLEMENTED
     async with Running([service()], reflection=True) as open_one:
         assert NAME in await services_by_reflection(open_one)

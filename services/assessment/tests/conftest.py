@@ -263,7 +263,7 @@ async def world(database: Callable[[str], Awaitable[Any]], origins: dict[str, st
     async with client(service) as http:
         world = World(service, keys, people, enrollments, clock, Delivery(service), http)
         await world.deliver(
-            TenantCreated(tenant_id=str(TENANT), slug="analytical-engines"),
+            TenantCreated(tenant_id=str(TENANT), slug="analytical-engines", name="Analytical Engines"),
             tenant=TENANT,
             stream=f"tenant/{TENANT}",
         )

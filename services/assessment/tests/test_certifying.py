@@ -14,9 +14,11 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
-from assessment import credential, rpc, store
+import assessment
+from assessment import credential, glyphs, rpc, store
 from assessment.certifying import verify
 from assessment.keys import Vault
+from assessment.peers import Named
 from lyceum.assessment.v1 import assessment_service_pb2 as pb
 from lyceum.assessment.v1.events_pb2 import CertificateIssued, CertificateRevoked
 from lyceum.enrollment.v1.events_pb2 import CourseCompleted
@@ -110,7 +112,7 @@ async def test_the_public_page_says_valid_then_revoked_and_needs_no_script(world
         "Valid",
         "Ada Łukasz 山田",
         "Security Protocols 101",
-        "analytical-engines",
+        "Analytical Engines",
         "24 November 2026",
     ):
         assert text in page.text
@@ -130,6 +132,18 @@ async def test_the_public_page_says_valid_then_revoked_and_needs_no_script(world
     assert "&lt;b&gt;another" in page.text
     events = await emitted(world.service.ledger, names.TENANT)
     assert sum(isinstance(e, CertificateRevoked) for e in events) == 1
+
+
+async def test_what_others_wrote_is_text_on_the_page_and_on_paper(world: Any, names: Any) -> None:
+    named = '<img src=x onerror=alert(1)> #panic("x") $x^2$ \\u{41} \x1b[2J'
+    world.people.known[names.ADA] = Named(named)
+    one = await certified(world)
+    page = await world.http.get(f"/verify/{one['certificate_id']}")
+    assert "&lt;img src=x onerror=alert(1)&gt; #panic(" in page.text
+    assert "<img" not in page.text
+    paper = await world.http.get(f"/verify/{one['certificate_id']}/certificate.pdf")
+    assert (paper.status_code, paper.content[:5]) == (200, b"%PDF-")
+    assert paper.headers["x-content-type-options"] == "nosniff"
 
 
 async def test_an_unknown_number_is_unknown_whatever_it_looks_like(world: Any) -> None:
@@ -160,7 +174,7 @@ async def test_the_credential_is_an_open_badge_signed_by_the_published_key(world
     assert claims["iss"] == claims["issuer"]["id"] == f"{names.ORIGIN}/badges/issuers/{names.TENANT}"
     assert claims["jti"] == claims["id"] == f"urn:uuid:{one['certificate_id']}"
     profile = (await world.http.get(f"/badges/issuers/{names.TENANT}")).json()
-    assert (profile["type"], profile["name"]) == (["Profile"], "analytical-engines")
+    assert (profile["type"], profile["name"]) == (["Profile"], "Analytical Engines")
     [event] = await issued(world, names)
     assert event.credential_sha256 == credential.sha256(token)
 
@@ -308,3 +322,31 @@ async def test_the_pdf_is_tagged_and_shows_names_of_any_bundled_script(world: An
         text = await asyncio.to_thread(subprocess.check_output, ["pdftotext", str(file), "-"], text=True)
         assert "Ada Łukasz 山田" in text
         assert one["certificate_id"] in text
+        assert "could not be printed" not in text
+
+
+@pytest.mark.parametrize("name", ["محمد", "שרה", "สมชาย", "🎉", "\x1b[2J"])
+async def test_a_name_that_no_font_has_still_gets_its_certificate(
+    world: Any, names: Any, tmp_path: Path, name: str
+) -> None:
+    world.people.known[names.ADA] = Named(f"Ada {name}")
+    one = await certified(world)
+    assert name in (await world.http.get(f"/verify/{one['certificate_id']}")).text
+    paper = await world.http.get(f"/verify/{one['certificate_id']}/certificate.pdf")
+    assert (paper.status_code, paper.content[:5]) == (200, b"%PDF-")
+    if shutil.which("pdftotext"):
+        file = tmp_path / "certificate.pdf"
+        file.write_bytes(paper.content)
+        text = await asyncio.to_thread(subprocess.check_output, ["pdftotext", str(file), "-"], text=True)
+        assert "Ada" in text
+        assert "could not be printed here are shown there" in " ".join(text.split())
+
+
+def test_glyphs_are_read_from_both_kinds_of_font() -> None:
+    fonts = Path(assessment.__file__).parent / "fonts"
+    latin = glyphs.coverage((fonts / "NotoSans-Regular.ttf").read_bytes())
+    east = glyphs.coverage((fonts / "NotoSansCJK-Regular.otf").read_bytes())
+    assert {ord(c) for c in "AzŁłΩЖ é"} <= latin
+    assert ord("山") not in latin
+    assert {ord(c) for c in "山田韓"} <= east
+    assert glyphs.shown("Ł 山 م", latin | east) == "Ł 山 ?"

@@ -13,12 +13,8 @@ from playwright.async_api import Browser, Frame, Page
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from assessment import lms
-from assessment.settings import Settings
-
 pytestmark = pytest.mark.browser
 
-PORT = 0
 PACKAGE_PAGE = """<!doctype html><title>Probe</title><script>
   let api = null, w = window;
   while (w && !(api = w.API) && w.parent !== w) w = w.parent;
@@ -33,16 +29,6 @@ APP_PAGE = """<!doctype html><title>App</title><script>
   addEventListener("message", (e) => notes.push({ origin: e.origin, ...e.data }));
 </script><iframe id="player" allow="unload"
   sandbox="allow-scripts allow-same-origin allow-forms allow-modals allow-popups allow-downloads"></iframe>"""
-
-
-def runtime() -> Path | None:
-    given = os.environ.get("LYCEUM_ASSESSMENT_PLAYER_DIR")
-    key = "a" * 43 + "="
-    settings = Settings.model_validate({"assessment_master_key": key, "assessment_player_dir": given})
-    return lms.runtime_file(settings)
-
-
-needs_runtime = pytest.mark.skipif(runtime() is None, reason="scorm-again is not built: run the web build")
 
 
 class Origins:
@@ -69,18 +55,14 @@ class Origins:
 
 
 @pytest.fixture
-def origins() -> dict[str, str]:
+def origins(web_build: Path) -> dict[str, str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     return {
         "app_origin": f"http://127.0.0.1:{port}",
         "content_origin": f"http://{{package}}.localhost:{port}",
-        **(
-            {"assessment_player_dir": given}
-            if (given := os.environ.get("LYCEUM_ASSESSMENT_PLAYER_DIR"))
-            else {}
-        ),
+        "assessment_player_dir": str(web_build / "lms"),
     }
 
 
@@ -131,7 +113,6 @@ async def call(frame: Frame, script: str) -> Any:
     return await frame.evaluate(f"(() => {{ const api = window.probe; return {script}; }})()")
 
 
-@needs_runtime
 async def test_a_package_is_suspended_resumed_and_finished(
     served: Any, browser: Browser, scorm: Any, origins: dict[str, str]
 ) -> None:
@@ -169,7 +150,6 @@ async def test_a_package_is_suspended_resumed_and_finished(
     assert len(cmi["interactions"]) == 18
 
 
-@needs_runtime
 async def test_a_package_hears_false_when_the_server_says_no(
     served: Any, browser: Browser, scorm: Any, origins: dict[str, str]
 ) -> None:
@@ -184,7 +164,6 @@ async def test_a_package_hears_false_when_the_server_says_no(
     assert await first.evaluate("notes.some((n) => n.type === 'lyceum:not-saved')")
 
 
-@needs_runtime
 @pytest.mark.parametrize("way", ["close the tab", "reload", "leave"])
 async def test_the_last_words_of_a_page_that_goes_away_are_kept(
     served: Any, browser: Browser, scorm: Any, origins: dict[str, str], way: str
@@ -207,7 +186,6 @@ async def test_the_last_words_of_a_page_that_goes_away_are_kept(
     assert cmi["suspend_data"] == "remember me"
 
 
-@needs_runtime
 async def test_the_app_closes_the_player_and_hears_when_all_is_said(
     served: Any, browser: Browser, scorm: Any, origins: dict[str, str]
 ) -> None:
@@ -223,7 +201,6 @@ async def test_the_app_closes_the_player_and_hears_when_all_is_said(
     assert cmi["suspend_data"] == "closed properly"
 
 
-@needs_runtime
 async def test_a_package_reaches_neither_the_app_nor_its_token(
     served: Any, browser: Browser, scorm: Any, origins: dict[str, str]
 ) -> None:

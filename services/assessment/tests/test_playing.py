@@ -163,7 +163,11 @@ async def test_bad_run_time_data_is_refused_and_stores_nothing(world: Any, scorm
     assert (await world.commit(token, 1, 1, "done")).status_code == 422
     assert (await world.commit(token, 1, 1, time="yesterday")).status_code == 422
     assert (await world.commit(token, 1, 1, score="NaN")).status_code == 422
-    assert (await world.commit(token, 1, 0)).status_code == 422
+    for number in (0, -1, 2**31, 10**30):
+        assert (await world.commit(token, 1, number)).status_code == 422
+        assert (await world.commit(token, number, 1)).status_code == 422
+    assert (await world.commit(token, 1, 1, suspend_data="\0")).status_code == 422
+    assert (await world.commit(token, 1, 1, surprise=1)).status_code == 422
     assert (await world.lms("POST", "commit", token, content=b"<html>")).status_code in (400, 422)
     huge = {"session": 1, "sequence": 1, "cmi": {"comments": "x" * 600_000}}
     assert (await world.lms("POST", "commit", token, json=huge)).status_code == 413

@@ -57,6 +57,35 @@ async def test_what_is_right_never_leaves_the_server_before_submitting(world: An
     assert (await world.call("GET", "/quizzes")).status_code == 403
 
 
+async def test_a_learner_knows_the_rules_before_starting(world: Any, names: Any) -> None:
+    quiz_id = await world.quiz(draw=3)
+    rules = await world.call("GET", f"/quizzes/{quiz_id}/rules")
+    assert rules.json() == {
+        "quiz_id": quiz_id, "version": 1, "title": "Security check", "passing_score": 70, "questions": 3,
+        "time_limit_seconds": 600, "max_attempts": 2,
+    }  # fmt: skip
+    assert len((await world.start())["questions"]) == 3
+    again = await world.call(
+        "POST",
+        "/quizzes",
+        by="eve",
+        roles=("author",),
+        json={**names.QUIZ, "quiz_id": quiz_id, "max_attempts": None},
+    )
+    assert again.status_code == 201
+    rules = (await world.call("GET", f"/quizzes/{quiz_id}/rules")).json()
+    assert (rules["version"], rules["questions"], rules["max_attempts"]) == (2, 4, None)
+
+
+async def test_the_rules_of_another_tenants_quiz_are_not_found(world: Any, names: Any) -> None:
+    quiz_id = await world.quiz()
+    path = f"/api/assessment/quizzes/{quiz_id}/rules"
+    elsewhere = await world.http.get(path, headers=world.headers(names.ADA, tenant=names.OTHER_TENANT))
+    unknown = await world.call("GET", f"/quizzes/{names.ADA}/rules")
+    assert (elsewhere.status_code, unknown.status_code) == (404, 404)
+    assert (await world.http.get(path)).status_code == 401
+
+
 async def test_wrong_answers_fail_and_leave_another_attempt_until_none_is_left(
     world: Any, names: Any
 ) -> None:
@@ -182,6 +211,44 @@ async def test_an_answer_must_fit_its_question(world: Any, question: str, answer
     assert (await world.answer(attempt, question, 1, answer)).status_code == 422
 
 
+@pytest.mark.parametrize(
+    ("question", "body"),
+    [
+        *(("port", f'{{"sequence": 1, "answer": {n}}}') for n in ("NaN", "-Infinity", "1e999", "9" * 400, "null")),
+        *(("who", f'{{"sequence": 1, "answer": {t}}}') for t in ('"\\u0000"', '"\\ud800"', "{}", '[["a"]]')),
+        *(("safe", f'{{"sequence": {n}, "answer": ["a"]}}') for n in ("0", "1000001", "1.5", "true", '"1"', "1e99")),
+        ("phish", '{"sequence": 1, "answer": "b", "correct": true}'),
+        ("phish", '{"answer": "b"}'),
+        ("phish", "[" * 10_000),
+    ],
+)  # fmt: skip
+async def test_an_answer_that_is_none_is_refused_and_the_attempt_goes_on(
+    world: Any, names: Any, question: str, body: str
+) -> None:
+    await world.quiz()
+    attempt = await world.start()
+    headers = world.headers(names.ADA) | {"content-type": "application/json"}
+    path = f"/api/assessment/attempts/{attempt['attempt_id']}/answers/{question}"
+    refused = await world.http.put(path, headers=headers, content=body)
+    assert refused.status_code == (400 if body.startswith("[") else 422), refused.text
+    assert (await take(world, attempt, names.RIGHT)).json()["score"] == 100
+
+
+async def test_a_submitted_attempt_takes_neither_answers_nor_a_second_submit(world: Any, names: Any) -> None:
+    await world.quiz()
+    attempt = await world.start()
+    await world.answer(attempt["attempt_id"], "phish", 1, "b")
+    assert (await world.submit(attempt["attempt_id"])).json()["state"] == "failed"
+    events = await emitted(world.service.ledger, names.TENANT)
+    for refused in (
+        await world.answer(attempt["attempt_id"], "port", 2, 443),
+        await world.answer(attempt["attempt_id"], "phish", 2, "b"),
+        await world.submit(attempt["attempt_id"]),
+    ):
+        assert (refused.status_code, refused.json()["type"]) == (409, "urn:lyceum:problem:already-submitted")
+    assert await emitted(world.service.ledger, names.TENANT) == events
+
+
 async def test_a_question_that_is_not_asked_has_no_answer(world: Any) -> None:
     await world.quiz()
     attempt = (await world.start())["attempt_id"]
@@ -190,7 +257,7 @@ async def test_a_question_that_is_not_asked_has_no_answer(world: Any) -> None:
 
 async def test_a_bad_definition_names_every_fault_and_is_not_published(world: Any, names: Any) -> None:
     bad = {
-        "title": " ",
+        "title": "Bad",
         "passing_score": 0,
         "max_attempts": 0,
         "draw": 9,
@@ -206,11 +273,13 @@ async def test_a_bad_definition_names_every_fault_and_is_not_published(world: An
     }
     answer = await world.call("POST", "/quizzes", by="eve", roles=("author",), json=bad)
     assert answer.status_code == 422
-    assert len(answer.json()["faults"]) == 8
+    assert len(answer.json()["faults"]) == 7
     for body in (
         {**names.QUIZ, "surprise": 1},
         {**names.QUIZ, "passing_score": "70"},
         {**names.QUIZ, "draw": True},
+        {**names.QUIZ, "title": " "},
+        {**names.QUIZ, "title": "a\x1b[2Jb"},
     ):
         refused = await world.call("POST", "/quizzes", by="eve", roles=("author",), json=body)
         assert refused.status_code == 422

@@ -52,12 +52,14 @@ async def test_other_services_read_courses_and_paths_of_a_tenant(catalog: Any, s
         (OTHER, stub.GetPath, pb.GetPathRequest(path_id=path_id)),
         (TENANT, stub.GetCourse, pb.GetCourseRequest(course_id=course_id, course_version=2)),
         (TENANT, stub.GetCourse, pb.GetCourseRequest(course_id=course_id, course_version=-1)),
-        (TENANT, stub.GetCourse, pb.GetCourseRequest(course_id="\x00")),
         (TENANT, stub.GetCourse, pb.GetCourseRequest()),
     ):
         with pytest.raises(grpc.aio.AioRpcError) as error:
             await call(request, **as_(tenant))
         assert error.value.code() == grpc.StatusCode.NOT_FOUND
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await stub.GetCourse(pb.GetCourseRequest(course_id="\x00"), **as_(TENANT))
+    assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await stub.GetCourse(pb.GetCourseRequest(course_id=course_id), timeout=10)
     assert error.value.code() == grpc.StatusCode.UNAUTHENTICATED

@@ -131,6 +131,22 @@ async def test_a_manager_enrols_reports_only(staff: Any) -> None:
         assert (await http.post(f"{API}/enrollments", json=body)).status_code == 404
 
 
+async def test_what_is_carried_over_from_another_system_may_be_late(staff: Any) -> None:
+    body = {"person_id": ADA, "course_id": PITCHING, "due_date": "2026-11-02", "carried_over": True}
+    async with staff.as_("learner", "manager", subject=GRACE) as http:
+        assert (await http.post(f"{API}/enrollments", json=body)).status_code == 403
+    async with staff.as_("admin") as http:
+        made, again = [await http.post(f"{API}/enrollments", json=body) for _ in range(2)]
+        assert (made.status_code, again.status_code) == (201, 200)
+        assert (made.json()["due_date"], made.json()["why"]) == (
+            "2026-11-02",
+            ["Carried over from another system"],
+        )
+        await staff.settle()
+        late = (await http.get(f"{API}/enrollments/{made.json()['enrollment_id']}")).json()
+    assert (late["mandatory"], late["overdue"]) == (True, True)
+
+
 async def test_what_a_person_assigned_outlives_the_rule(staff: Any) -> None:
     body = {"person_id": ADA, "course_id": SECURITY}
     async with staff.as_("admin") as http:

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from lyceum.identity.v1.events_pb2 import Job
+
 ADA = "01990000-0000-7000-8000-0000000000ad"
 HANS = "01990000-0000-7000-8000-0000000000ab"
 NOBODY = "01990000-0000-7000-8000-00000000dead"
@@ -191,3 +193,15 @@ async def test_what_a_preview_says_is_what_activation_does(school: Any, ids: Any
         assert said == {p: c for p, c in got.items() if c}
         assert gone == {p: c for p, c in lost.items() if c}
         assert promised["enroll"]["count"] == len(said)
+
+
+async def test_what_conditions_may_speak_of_is_what_hr_says_of_a_job(school: Any) -> None:
+    async with school.as_("admin") as http:
+        items = (await http.get(f"{API}/attributes")).json()["items"]
+    known = {item["attribute"]: item for item in items}
+    assert known.keys() == {*Job.DESCRIPTOR.fields_by_name, "status"}
+    assert known["manager_id"]["label"] == "manager"
+    assert "before" in known["hire_date"]["operators"]
+    assert "before" not in known["department"]["operators"]
+    async with school.as_("learner") as http:
+        assert (await http.get(f"{API}/attributes")).status_code == 403

@@ -30,7 +30,8 @@ async def sign_in(world: Any, person_id: str) -> dict[str, str]:
 
 async def test_the_first_administrators_link_works_once(world: Any) -> None:
     path = world.admin_link.removeprefix("http://127.0.0.1:8080")
-    answer = await world.http.get(path)
+    # Wherever the link says it wants to lead: it leads to the app.
+    answer = await world.http.get(f"{path}&next=//evil.example&return=https://evil.example")
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
     assert "HttpOnly" in answer.headers["set-cookie"]
     assert "samesite=lax" in answer.headers["set-cookie"].lower()

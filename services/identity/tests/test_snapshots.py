@@ -8,7 +8,9 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from identity.setup_http import check_base_url
 from identity.signatures import sign_bamboohr
+from lyceum_kit.errors import Invalid
 
 
 @pytest.fixture
@@ -128,6 +130,14 @@ async def test_a_message_newer_than_a_held_snapshot_wins(world: Any, listing: An
         ),
         (b'{"complete": true, "people": [{"external_id": "a"}]}', 422),
         (b'{"complete": true, "people": [], "taken_at": "2999-01-01T00:00:00Z"}', 422),
+        (b'{"complete": true, "people": [], "taken_at": "0001-01-01T00:00:00+14:00"}', 422),
+        (
+            b'{"complete": true, "people": [{"external_id": "a", "display_name": "A", "hire_date": "9999-12-31"}]}',
+            422,
+        ),
+        (b'{"complete": true, "people": [{"external_id": "a\\u0000", "display_name": "A"}]}', 400),
+        (b'{"complete": true, "people": [{"external_id": "a\\ud800", "display_name": "A"}]}', 400),
+        (b'{"complete": true, "people": ' + b"[" * 1000 + b"]" * 1000 + b"}", 400),
     ],
 )
 async def test_a_bad_snapshot_changes_nothing(world: Any, raw: bytes, status: int) -> None:
@@ -196,6 +206,31 @@ async def test_a_notice_needs_its_signature_and_counts_once(world: Any) -> None:
     evil = b'{"employees": [{"id": "../../secrets"}]}'
     signed = sign_bamboohr(hook.secret, world.clock(), evil)
     assert (await world.http.post(hook.path, content=evil, headers=signed)).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "http://acme.bamboohr.com/api/v1",
+        "https://169.254.169.254/latest/meta-data",
+        "https://[::1]/",
+        "https://0x7f.1/",
+        "https://bamboohr.com.evil.example/",
+        "https://evilbamboohr.com/",
+        "https://acme.bamboohr.com@10.0.0.1/",
+        "https://user:secret@acme.bamboohr.com/",
+        "https://acme.bamboohr.com:8443/",
+        "file:///etc/passwd",
+        "gopher://acme.bamboohr.com/",
+        "https://[",
+    ],
+)
+def test_only_bamboohr_is_asked_for_people(url: str) -> None:
+    with pytest.raises(Invalid):
+        check_base_url(url, local=False)
+    check_base_url("https://acme.bamboohr.com/api/v1", local=False)
+    check_base_url("http://127.0.0.1:9999", local=True)  # the demo's own
 
 
 async def test_the_stored_secrets_are_not_readable(world: Any) -> None:

@@ -1,3 +1,4 @@
+import type { ModuleKind } from "./catalog";
 import { all, api, query } from "./client";
 
 export type Answer = string | number | string[];
@@ -54,6 +55,7 @@ export interface LearningRecord {
   enrollment_id: string;
   course_id: string;
   module_id: string;
+  kind: ModuleKind;
   state: string;
   score: number | null;
   assurance: string;

@@ -72,6 +72,13 @@ export type Condition =
   | { not: Condition }
   | { attribute: string; operator: string; value: string | string[] };
 
+/** What a condition may speak of, and how. */
+export interface Attribute {
+  attribute: string;
+  label: string;
+  operators: string[];
+}
+
 export interface Rule {
   rule_id: string;
   rule_version: number;
@@ -118,6 +125,7 @@ export const enrol = (person_id: string, course_id: string, due_date?: string) =
     ...(due_date ? { due_date } : {}),
   });
 
+export const attributes = () => all<Attribute>("/api/enrollment/rules/attributes");
 export const rules = () => all<Rule>("/api/enrollment/rules");
 export const rule = (id: string) => api.get<Rule>(`/api/enrollment/rules/${id}`);
 export const saveRule = (id: string | null, draft: RuleDraft) =>

@@ -43,6 +43,8 @@ export interface OrgUnit {
   org_unit_id: string;
   code: string;
   mapped: boolean;
+  parent_id: string | null;
+  head_id: string | null;
   people: number;
 }
 
@@ -69,3 +71,6 @@ export const people = (search: string, department: string, terminated: boolean) 
     `/api/identity/people${query({ search, department, include_terminated: terminated || undefined, limit: 200 })}`,
   );
 export const orgUnits = () => all<OrgUnit>("/api/identity/org-units");
+/** Confirm a department that HR brought along; where it belongs stays as it is. */
+export const confirmUnit = ({ org_unit_id, parent_id, head_id }: OrgUnit) =>
+  api.put<unknown>(`/api/identity/org-units/${org_unit_id}/mapping`, { parent_id, head_id });

@@ -5,11 +5,12 @@ import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useState } from "react";
 import type { CourseCard } from "../api/catalog";
 import type { Enrollment } from "../api/enrollment";
+import { Cover } from "../parts/Cover";
 import { Icon } from "../parts/Icon";
 import { Chip, Page } from "../parts/pieces";
 import { Ask, Empty } from "../parts/States";
 import { coursesQuery, enrollmentsQuery, meQuery } from "../queries";
-import { minutes, plural } from "../words";
+import { language, minutes, plural } from "../words";
 
 export function Catalogue() {
   const { q = "" } = useSearch({ from: "/in/shell/catalog" });
@@ -68,17 +69,8 @@ export function Catalogue() {
 
 function CourseItem({ course, mine }: { course: CourseCard; mine?: Enrollment }) {
   return (
-    <li className="card linkcard">
-      <div className="row" style={{ minHeight: 24 }}>
-        {course.certifying && <Chip tone="accent">Certificate</Chip>}
-        {mine?.state === "completed" && (
-          <Chip tone="good">
-            <Icon name="check" size={14} /> Completed
-          </Chip>
-        )}
-        {mine?.state === "active" && <Chip>Enrolled</Chip>}
-        {course.deprecated && <Chip tone="soon">Retired</Chip>}
-      </div>
+    <li className="card linkcard covered">
+      <Cover of={course.slug} />
       <h3>
         <Link to="/catalog/$slug" params={{ slug: course.slug }}>
           {course.title}
@@ -87,9 +79,27 @@ function CourseItem({ course, mine }: { course: CourseCard; mine?: Enrollment })
       <p className="soft" style={{ flex: 1 }}>
         {course.summary}
       </p>
-      <p className="soft small num">
-        {plural(course.modules_count, "module")} · {minutes(course.duration_minutes)} · {course.language}
+      <p className="soft small num facts-line">
+        <span>{plural(course.modules_count, "module")}</span>
+        <span>{minutes(course.duration_minutes)}</span>
+        <span>{language(course.language)}</span>
       </p>
+      <div className="row">
+        {course.certifying && <Chip tone="accent">Certificate</Chip>}
+        {mine?.state === "completed" && (
+          <Chip tone="good">
+            <Icon name="check" size={14} /> Completed
+          </Chip>
+        )}
+        {mine?.state === "active" && (
+          <Chip tone="plain">
+            {mine.modules_done
+              ? `${mine.modules_done} of ${plural(mine.modules_total, "module")} done`
+              : "Enrolled"}
+          </Chip>
+        )}
+        {course.deprecated && <Chip tone="soon">Retired</Chip>}
+      </div>
     </li>
   );
 }

@@ -1,8 +1,10 @@
 /** A condition tree as nested groups: everything works by buttons and fields, nothing by dragging. */
 import { ActionIcon, Button, NativeSelect, TextInput } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
 import type { Condition } from "../api/enrollment";
 import { Icon } from "../parts/Icon";
-import { ATTRIBUTES, type Leaf, newLeaf, operatorsOf, takesMany } from "./vocabulary";
+import { attributesQuery } from "../queries";
+import { isDate, type Leaf, named, newLeaf, operatorsOf, takesMany } from "./vocabulary";
 
 type Change = (next: Condition) => void;
 
@@ -95,6 +97,8 @@ export function ConditionEditor({
 }
 
 function LeafEditor({ of, change, remove }: { of: Leaf; change: Change; remove?: () => void }) {
+  const attributes = useQuery(attributesQuery).data ?? [];
+  const attribute = attributes.find((a) => a.attribute === of.attribute);
   const many = takesMany(of.operator);
   const text = Array.isArray(of.value) ? of.value.join(", ") : of.value;
   const parse = (typed: string, operator: string) => (takesMany(operator) ? typed.split(/,\s*/) : typed);
@@ -102,25 +106,25 @@ function LeafEditor({ of, change, remove }: { of: Leaf; change: Change; remove?:
     <div className="leaf">
       <NativeSelect
         label="Attribute"
-        data={ATTRIBUTES}
+        data={attributes.map((a) => ({ value: a.attribute, label: named(a) }))}
         value={of.attribute}
         onChange={(e) =>
           change({
             attribute: e.target.value,
-            operator: operatorsOf(e.target.value)[0]?.value ?? "is",
+            operator: operatorsOf(attributes.find((a) => a.attribute === e.target.value))[0]?.value ?? "is",
             value: "",
           })
         }
       />
       <NativeSelect
         label="Comparison"
-        data={operatorsOf(of.attribute)}
+        data={operatorsOf(attribute)}
         value={of.operator}
         onChange={(e) => change({ ...of, operator: e.target.value, value: parse(text, e.target.value) })}
       />
       <TextInput
         label={many ? "Values, with commas" : "Value"}
-        type={of.attribute === "hire_date" ? "date" : "text"}
+        type={isDate(attribute) ? "date" : "text"}
         value={text}
         onChange={(e) => change({ ...of, value: parse(e.currentTarget.value, of.operator) })}
       />

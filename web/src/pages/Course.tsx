@@ -1,12 +1,13 @@
 import { Button } from "@mantine/core";
 import { useMutation, useQuery, useSuspenseQuery } from "@tanstack/react-query";
-import { useParams } from "@tanstack/react-router";
+import { Link, useParams } from "@tanstack/react-router";
 import type { Course } from "../api/catalog";
 import { type Enrollment, type EnrollmentDetail, enrol } from "../api/enrollment";
+import { Cover } from "../parts/Cover";
 import { Icon } from "../parts/Icon";
 import { LinkButton } from "../parts/links";
 import { Chip, DueChip, Meter, Page, Why } from "../parts/pieces";
-import { Ask, Failure } from "../parts/States";
+import { AskPage, Failure } from "../parts/States";
 import {
   courseQuery,
   coursesQuery,
@@ -15,7 +16,7 @@ import {
   learningChanged,
   meQuery,
 } from "../queries";
-import { date, KIND, minutes, plural, points } from "../words";
+import { date, KIND, language, minutes, plural, score } from "../words";
 
 const ORDER = { active: 0, completed: 1, withdrawn: 2 };
 
@@ -38,30 +39,39 @@ export function CoursePage() {
   const mine = current((list.data ?? []).filter((e) => e.course_id === courseId));
   const detail = useQuery({ ...enrollmentQuery(mine?.enrollment_id ?? ""), enabled: Boolean(mine) });
   return (
-    <Ask of={course}>
+    <AskPage of={course} what="course" back={<Link to="/catalog">Look in the catalogue</Link>}>
       {(c) => (
         <Page
           title={c.title}
           lead={c.summary}
+          cover={<Cover of={c.slug} tall />}
           actions={c.certifying && <Chip tone="accent">Ends with a certificate</Chip>}
         >
-          <p className="soft num">
-            {plural(c.modules.length, "module")} · {minutes(c.duration_minutes)} · version {c.course_version}{" "}
-            · {c.language}
-          </p>
-          {mine && mine.state !== "withdrawn" ? (
-            <Standing of={mine} />
-          ) : (
-            list.data && <Enrol course={c} person={me.person_id} again={Boolean(mine)} />
-          )}
-          {list.isError && <Failure error={list.error} retry={() => void list.refetch()} />}
-          <section className="stack" aria-labelledby="modules">
-            <h2 id="modules">Modules</h2>
-            <Modules course={c} mine={mine?.state === "withdrawn" ? undefined : detail.data} />
-          </section>
+          <div className="split">
+            <aside className="stays" aria-label="Where you stand">
+              {mine && mine.state !== "withdrawn" ? (
+                <Standing of={mine} />
+              ) : (
+                list.data && <Enrol course={c} person={me.person_id} again={Boolean(mine)} />
+              )}
+              {list.isError && <Failure error={list.error} retry={() => void list.refetch()} />}
+            </aside>
+            <section className="stack" aria-labelledby="modules">
+              <div className="row between">
+                <h2 id="modules">Modules</h2>
+                <p className="soft small num facts-line">
+                  <span>{plural(c.modules.length, "module")}</span>
+                  <span>{minutes(c.duration_minutes)}</span>
+                  <span>{language(c.language)}</span>
+                  <span>version {c.course_version}</span>
+                </p>
+              </div>
+              <Modules course={c} mine={mine?.state === "withdrawn" ? undefined : detail.data} />
+            </section>
+          </div>
         </Page>
       )}
-    </Ask>
+    </AskPage>
   );
 }
 
@@ -71,8 +81,8 @@ function Standing({ of }: { of: Enrollment }) {
     (id) => others.find((c) => c.course_id === id)?.title ?? "another course of the path",
   );
   return (
-    <section className="card stack wide" aria-label="Where you stand">
-      <div className="row between">
+    <div className="card stack wide">
+      <div className="stack" style={{ gap: 6 }}>
         <DueChip of={of} />
         <span className="soft small">
           {of.state === "completed"
@@ -83,7 +93,7 @@ function Standing({ of }: { of: Enrollment }) {
       <div className="stack">
         <Meter done={of.modules_done} total={of.modules_total} label="Progress" />
         <span className="soft small num">
-          {of.modules_done} of {of.modules_total} modules done
+          {of.modules_done} of {plural(of.modules_total, "module")} done
         </span>
       </div>
       {of.locked && (
@@ -98,6 +108,7 @@ function Standing({ of }: { of: Enrollment }) {
         <div>
           <LinkButton
             size="md"
+            fullWidth
             to="/learn/$enrollment/$module"
             params={{ enrollment: of.enrollment_id, module: of.next_module_id }}
             rightSection={<Icon name="arrow" size={18} />}
@@ -108,20 +119,20 @@ function Standing({ of }: { of: Enrollment }) {
       )}
       {of.state === "completed" && (
         <div>
-          <LinkButton variant="default" to="/record">
+          <LinkButton variant="default" fullWidth to="/record">
             My record and certificates
           </LinkButton>
         </div>
       )}
       <Why of={of} open />
-    </section>
+    </div>
   );
 }
 
 function Enrol({ course, person, again }: { course: Course; person: string; again: boolean }) {
   const join = useMutation({ mutationFn: () => enrol(person, course.course_id), onSuccess: learningChanged });
   return (
-    <section className="card stack" aria-label="Enrol">
+    <div className="card stack">
       <p>
         {course.deprecated
           ? "This course is retired: nobody new can enrol."
@@ -132,14 +143,17 @@ function Enrol({ course, person, again }: { course: Course; person: string; agai
       {join.isError && <Failure error={join.error} />}
       {!course.deprecated && (
         <div>
-          <Button size="md" loading={join.isPending} onClick={() => join.mutate()}>
+          <Button size="md" fullWidth loading={join.isPending} onClick={() => join.mutate()}>
             Enrol me
           </Button>
         </div>
       )}
-    </section>
+    </div>
   );
 }
+
+const verb = (done: boolean, next: boolean, i: number): string =>
+  done ? "Open again" : next ? (i ? "Continue" : "Start") : "Open";
 
 function Modules({ course, mine }: { course: Course; mine?: EnrollmentDetail }) {
   // What counts is the version the enrolment is pinned to; the catalogue shows the newest.
@@ -158,7 +172,7 @@ function Modules({ course, mine }: { course: Course; mine?: EnrollmentDetail }) 
               <span className="soft small">
                 {KIND[m.kind] ?? m.kind}
                 {m.done && " · done"}
-                {m.score != null && ` · ${points(m.score)} %`}
+                {m.score != null && ` · ${score(m.score)}`}
                 {m.kind === "quiz" && !m.done && " · graded by the server"}
               </span>
             </div>
@@ -167,9 +181,9 @@ function Modules({ course, mine }: { course: Course; mine?: EnrollmentDetail }) 
                 to={m.kind === "quiz" ? "/quiz/$enrollment/$module" : "/learn/$enrollment/$module"}
                 params={{ enrollment: mine.enrollment_id, module: m.module_id }}
                 variant={next ? "filled" : "default"}
-                aria-label={`${m.done ? "Open again" : next ? "Continue" : "Open"}: ${m.title}`}
+                aria-label={`${verb(m.done, next, i)}: ${m.title}`}
               >
-                {m.done ? "Open again" : next ? "Continue" : "Open"}
+                {verb(m.done, next, i)}
               </LinkButton>
             )}
           </li>

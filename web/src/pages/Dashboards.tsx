@@ -8,7 +8,7 @@ import { Bars, ChartCard, Trend } from "../parts/Chart";
 import { Page } from "../parts/pieces";
 import { Ask } from "../parts/States";
 import { coursesQuery } from "../queries";
-import { count, moment, plural, points, share } from "../words";
+import { count, moment, plural, score, share } from "../words";
 
 const CHARTS = [
   { metric: "compliance", by: "department", title: "Compliance by department", percent: true },
@@ -78,17 +78,17 @@ export function Dashboards() {
 function Tiles({ of }: { of: analytics.Overview }) {
   const tiles = [
     ["Compliance", share(of.compliance), "of obligations are met"],
-    ["Overdue", count(of.overdue), "enrolments past their date"],
+    ["Overdue", count(of.overdue), "past their date", of.overdue > 0 ? "late" : ""],
     ["Enrolled", count(of.enrolled), `${count(of.withdrawn)} withdrawn`],
     ["Completed", count(of.completed), of.enrolled ? `${share(of.completed / of.enrolled)} of enrolled` : ""],
     ["Pass rate", share(of.pass_rate), "of graded attempts"],
-    ["Average score", of.average_score == null ? "–" : `${points(of.average_score)} %`, "of graded attempts"],
+    ["Average score", score(of.average_score), "of graded attempts"],
     ["Certificates", count(of.certificates), "issued"],
   ];
   return (
     <section className="tiles" aria-label="Headline">
-      {tiles.map(([name, value, note]) => (
-        <div key={name} className="card tile">
+      {tiles.map(([name, value, note, tone = ""]) => (
+        <div key={name} className={`card tile ${tone}`}>
           <span className="soft small">{name}</span>
           <b>{value}</b>
           <span className="soft small">{note}</span>
@@ -98,13 +98,17 @@ function Tiles({ of }: { of: analytics.Overview }) {
   );
 }
 
+/** Whoever HR gave no department is counted too. */
+const label = (row: analytics.MetricRow): string =>
+  row.label === "(none)" ? "Without a department" : row.label || row.key;
+
 function MetricCard({ chart, scope }: { chart: (typeof CHARTS)[number]; scope: analytics.Scope }) {
   const { metric, by, title, percent } = chart;
   const asked = useQuery({
     queryKey: ["analytics", metric, by, scope],
     queryFn: () => analytics.metric(metric, by, scope),
   });
-  const say = (value: number | null) => (percent ? share(value) : value == null ? "–" : `${points(value)} %`);
+  const say = percent ? share : score;
   return (
     <Ask of={asked}>
       {(found) => {
@@ -115,8 +119,8 @@ function MetricCard({ chart, scope }: { chart: (typeof CHARTS)[number]; scope: a
           !low || !high
             ? "There is nothing to count yet."
             : low === high || low.value === high.value
-              ? `${low === high ? low.label : "All"}: ${say(low.value)}.`
-              : `${low.label} is lowest with ${say(low.value)}, ${high.label} highest with ${say(high.value)}.`;
+              ? `${low === high ? label(low) : "All"}: ${say(low.value)}.`
+              : `${label(low)} is lowest with ${say(low.value)}, ${label(high)} highest with ${say(high.value)}.`;
         return (
           <ChartCard
             title={title}
@@ -131,18 +135,13 @@ function MetricCard({ chart, scope }: { chart: (typeof CHARTS)[number]; scope: a
             }
             table={{
               head: [by === "course" ? "Course" : "Department", percent ? "Share" : "Score", "Counted", "Of"],
-              rows: rows.map((r) => [
-                r.label || r.key,
-                say(r.value),
-                count(r.numerator),
-                count(r.denominator),
-              ]),
+              rows: rows.map((r) => [label(r), say(r.value), count(r.numerator), count(r.denominator)]),
             }}
           >
             <Bars
               items={rows.map((r) => ({
                 key: r.key,
-                label: r.label || r.key || "Without one",
+                label: label(r),
                 share: Math.min(1, (r.value ?? 0) / (percent ? 1 : 100)),
                 text: say(r.value),
               }))}
@@ -225,10 +224,10 @@ function TrendCard({ scope }: { scope: analytics.Scope }) {
             sentence={sentence}
             table={{
               head: ["Day", "Enrolled", "Completed"],
-              rows: days.map((d) => [d.day, d.enrolled, d.completed]),
+              rows: days.toReversed().map((d) => [d.day, d.enrolled, d.completed]),
             }}
           >
-            {days.length > 0 && <Trend days={days} label={sentence} />}
+            {days.some((d) => d.enrolled || d.completed) && <Trend days={days} label={sentence} />}
           </ChartCard>
         );
       }}

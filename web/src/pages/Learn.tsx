@@ -1,9 +1,9 @@
-import { useQuery } from "@tanstack/react-query";
-import { Navigate, useParams } from "@tanstack/react-router";
+import { type UseQueryResult, useQuery } from "@tanstack/react-query";
+import { Link, Navigate, useParams } from "@tanstack/react-router";
 import { lazy, Suspense } from "react";
 import type { EnrolledModule, EnrollmentDetail } from "../api/enrollment";
 import { useTitle } from "../parts/pieces";
-import { Failure, PageLoading } from "../parts/States";
+import { AskPage, PageLoading } from "../parts/States";
 import { enrollmentQuery } from "../queries";
 import { Player } from "./Player";
 
@@ -14,25 +14,31 @@ export interface ModuleProps {
   module: EnrolledModule;
 }
 
+/** While the enrolment is on its way, and when there is none. */
+export function NoModule({ of }: { of: UseQueryResult<EnrollmentDetail> }) {
+  return (
+    <main style={{ padding: "10vh 20px" }}>
+      <AskPage of={of} what="module" back={<Link to="/">Go to Today</Link>}>
+        {() => null}
+      </AskPage>
+    </main>
+  );
+}
+
 export function Learn() {
   const { enrollment, module } = useParams({ from: "/in/learn/$enrollment/$module" });
   const asked = useQuery(enrollmentQuery(enrollment));
   const found = asked.data?.modules.find((m) => m.module_id === module);
   useTitle(found?.title ?? "Learn");
-  if (asked.isError)
-    return (
-      <main className="page narrow" style={{ padding: "15vh 20px" }}>
-        <h1>This module cannot be opened</h1>
-        <Failure error={asked.error} retry={() => void asked.refetch()} />
-      </main>
-    );
-  if (!asked.data) return <PageLoading />;
+  if (!asked.data) return <NoModule of={asked} />;
   if (!found) {
     return (
       <main className="page narrow" style={{ padding: "15vh 20px" }}>
         <h1>This module is not part of your course</h1>
         <p>
-          <a href={`/catalog/${asked.data.course_slug}`}>Back to {asked.data.course_title}</a>
+          <Link to="/catalog/$slug" params={{ slug: asked.data.course_slug }}>
+            Back to {asked.data.course_title}
+          </Link>
         </p>
       </main>
     );

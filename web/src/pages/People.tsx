@@ -1,12 +1,12 @@
 import { Button, Checkbox, NativeSelect, TextInput } from "@mantine/core";
 import { useDebouncedCallback } from "@mantine/hooks";
-import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { keepPreviousData, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useState } from "react";
-import { orgUnits, people } from "../api/identity";
+import { confirmUnit, orgUnits, people } from "../api/identity";
 import { Icon } from "../parts/Icon";
 import { Chip, Face, Page } from "../parts/pieces";
-import { Ask, Empty } from "../parts/States";
+import { Ask, Empty, Failure } from "../parts/States";
 import { plural } from "../words";
 
 const STATUS: Record<string, string> = {
@@ -34,6 +34,11 @@ export function People() {
     placeholderData: keepPreviousData,
   });
   const unmapped = units.filter((u) => !u.mapped);
+  const client = useQueryClient();
+  const confirm = useMutation({
+    mutationFn: confirmUnit,
+    onSuccess: () => client.invalidateQueries({ queryKey: ["org-units"] }),
+  });
   return (
     <Page
       title="People"
@@ -41,12 +46,28 @@ export function People() {
     >
       {unmapped.length > 0 && (
         <div className="notice soon">
-          <span>
-            HR names departments that nobody has looked at yet: {unmapped.map((u) => u.code).join(", ")}.
-            Rules that name other departments don’t reach them.
-          </span>
+          <div className="stack">
+            <p>
+              HR names departments that nobody has looked at yet. Rules that name other departments don’t
+              reach their people. Confirm what is right; correct the rest in the HR system.
+            </p>
+            <div className="row">
+              {unmapped.map((u) => (
+                <Button
+                  key={u.org_unit_id}
+                  variant="default"
+                  size="xs"
+                  disabled={confirm.isPending}
+                  onClick={() => confirm.mutate(u)}
+                >
+                  Confirm {u.code}
+                </Button>
+              ))}
+            </div>
+          </div>
         </div>
       )}
+      {confirm.isError && <Failure error={confirm.error} />}
       <search className="row" style={{ alignItems: "end" }}>
         <TextInput
           style={{ flex: "1 1 220px" }}

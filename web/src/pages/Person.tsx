@@ -5,7 +5,7 @@ import { useState } from "react";
 import { enrol } from "../api/enrollment";
 import { person } from "../api/identity";
 import { Chip, EnrollmentRow, Page } from "../parts/pieces";
-import { Ask, Empty, Failure } from "../parts/States";
+import { Ask, AskPage, Empty, Failure } from "../parts/States";
 import { coursesQuery, enrollmentsQuery, learningChanged } from "../queries";
 import { statusWords } from "./People";
 import { Certificates, Records } from "./Record";
@@ -24,7 +24,7 @@ export function PersonPage() {
   }).data;
   const enrolled = useQuery(enrollmentsQuery({ person_id: id }));
   return (
-    <Ask of={who}>
+    <AskPage of={who} what="person" back={<Link to="/admin/people">All people</Link>}>
       {(p) => (
         <Page
           title={p.display_name}
@@ -73,7 +73,7 @@ export function PersonPage() {
           </section>
         </Page>
       )}
-    </Ask>
+    </AskPage>
   );
 }
 

@@ -98,7 +98,7 @@ export function Player({ enrollment, module }: ModuleProps) {
   const bar = (
     <>
       <span role="status" className="row" style={{ gap: 6 }}>
-        {saving === "saved" && (
+        {saving === "saved" && !done && (
           <Chip tone="good">
             <Icon name="check" size={14} /> Saved
           </Chip>
@@ -108,13 +108,14 @@ export function Player({ enrollment, module }: ModuleProps) {
       </span>
       {!elsewhere && url && (
         <Button
+          className="fold"
           variant="default"
-          size="sm"
           loading={newTab.isPending}
           onClick={() => newTab.mutate()}
           leftSection={<Icon name="open" size={16} />}
+          aria-label="Open in a new tab"
         >
-          Open in a new tab
+          <span className="words">Open in a new tab</span>
         </Button>
       )}
     </>

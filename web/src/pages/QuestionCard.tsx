@@ -37,7 +37,7 @@ function Choices({ question, index, answer, give, many }: Props & { many: boolea
     );
   return (
     <div className="stack">
-      {many && <p className="soft small">Tick all that are right.</p>}
+      {many && <p className="soft small">Several may be right.</p>}
       {question.options.map((option) => (
         <label key={option.id} className="choice">
           <input

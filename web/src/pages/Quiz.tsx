@@ -1,14 +1,15 @@
 import { Button } from "@mantine/core";
 import { useMutation, useQuery } from "@tanstack/react-query";
-import { useParams } from "@tanstack/react-router";
+import { Link, useParams } from "@tanstack/react-router";
 import { useState } from "react";
 import { type Attempt, beginAttempt, type Outcome, quizRules } from "../api/assessment";
 import type { EnrolledModule, EnrollmentDetail } from "../api/enrollment";
 import { Focus } from "../parts/Focus";
 import { Chip, useTitle } from "../parts/pieces";
-import { Failure, PageLoading } from "../parts/States";
+import { Failure } from "../parts/States";
 import { courseQuery, enrollmentQuery, recordsQuery } from "../queries";
-import { minutes, moment, points, stateWords } from "../words";
+import { minutes, moment, score, stateWords } from "../words";
+import { NoModule } from "./Learn";
 import { Paper } from "./QuizPaper";
 import { Results } from "./QuizResults";
 
@@ -17,22 +18,19 @@ export function QuizPage() {
   const asked = useQuery(enrollmentQuery(ids.enrollment));
   const module = asked.data?.modules.find((m) => m.module_id === ids.module);
   useTitle(module?.title ?? "Quiz");
-  if (asked.isError || (asked.data && !module)) {
+  if (!asked.data) return <NoModule of={asked} />;
+  if (!module) {
     return (
       <main className="page narrow" style={{ padding: "15vh 20px" }}>
-        <h1>This quiz cannot be opened</h1>
-        {asked.isError ? (
-          <Failure error={asked.error} retry={() => void asked.refetch()} />
-        ) : (
-          <p>
-            It is not part of your version of the course.{" "}
-            <a href={`/catalog/${asked.data.course_slug}`}>Back to the course</a>
-          </p>
-        )}
+        <h1>This quiz is not part of your course</h1>
+        <p>
+          <Link to="/catalog/$slug" params={{ slug: asked.data.course_slug }}>
+            Back to {asked.data.course_title}
+          </Link>
+        </p>
       </main>
     );
   }
-  if (!asked.data || !module) return <PageLoading />;
   return <Quiz key={ids.module} enrollment={asked.data} module={module} />;
 }
 
@@ -106,7 +104,7 @@ function Start({
   const earlier = (useQuery(recordsQuery()).data ?? []).filter(
     (r) => r.enrollment_id === enrollment.enrollment_id && r.module_id === module.module_id,
   );
-  const graded = earlier.filter((r) => r.completed_at);
+  const graded = earlier.filter((r) => r.state === "passed" || r.state === "failed");
   const left = rules?.max_attempts ? Math.max(0, rules.max_attempts - graded.length) : null;
   const running = earlier.length > graded.length;
   return (
@@ -120,7 +118,7 @@ function Start({
           </div>
           <div>
             <dt>To pass</dt>
-            <dd>{points(rules.passing_score)} %</dd>
+            <dd>{score(rules.passing_score)}</dd>
           </div>
           <div>
             <dt>Time</dt>
@@ -136,10 +134,12 @@ function Start({
       )}
       <ul style={{ margin: 0, paddingLeft: 22, lineHeight: 1.7 }}>
         <li>Each answer is saved as you give it. You may close this page and go on later.</li>
-        <li>
-          If there is a time limit, the clock is the server’s and goes on while you are away; at the end what
-          you have saved is handed in.
-        </li>
+        {rules?.time_limit_seconds && (
+          <li>
+            The clock is the server’s and goes on while you are away; at the end what you have saved is handed
+            in.
+          </li>
+        )}
         <li>You can change every answer until you hand in. Then you see how each question went.</li>
         <li>Without a connection your answers wait here and are sent when it is back.</li>
       </ul>
@@ -155,9 +155,9 @@ function Start({
           <ul className="plain stack">
             {graded.map((r) => (
               <li key={r.attempt_id} className="row between">
-                <span className="soft">{moment(r.completed_at)}</span>
+                <span className="soft">{moment(r.completed_at ?? r.started_at)}</span>
                 <span className="row">
-                  <span className="num">{r.score == null ? "" : `${points(r.score)} %`}</span>
+                  <span className="num">{score(r.score)}</span>
                   <Chip tone={stateWords(r.state).tone}>{stateWords(r.state).text}</Chip>
                 </span>
               </li>

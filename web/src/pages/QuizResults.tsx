@@ -6,7 +6,7 @@ import { Icon } from "../parts/Icon";
 import { LinkButton } from "../parts/links";
 import { Chip } from "../parts/pieces";
 import { certificatesQuery } from "../queries";
-import { plural, points } from "../words";
+import { plural, points, score } from "../words";
 import { CertificateCard } from "./Record";
 
 export function Results({
@@ -28,8 +28,8 @@ export function Results({
     <div className="quiz">
       <section className="card score" role="status">
         <Chip tone={passed ? "good" : "late"}>{passed ? "Passed" : "Not passed this time"}</Chip>
-        <b className="num">{points(outcome.score)} %</b>
-        <p className="soft">{points(outcome.passing_score)} % were needed.</p>
+        <b className="num">{score(outcome.score)}</b>
+        <p className="soft">{score(outcome.passing_score)} were needed.</p>
         {!passed && (
           <p>
             {may

@@ -1,6 +1,6 @@
 import { Button } from "@mantine/core";
 import { useMutation, useQueries, useQuery, useSuspenseQuery } from "@tanstack/react-query";
-import type { Certificate } from "../api/assessment";
+import type { Certificate, LearningRecord } from "../api/assessment";
 import { download } from "../api/client";
 import type { Enrollment } from "../api/enrollment";
 import { Icon } from "../parts/Icon";
@@ -8,7 +8,7 @@ import { Chip, Page } from "../parts/pieces";
 import { Scroller } from "../parts/Scroller";
 import { Ask, Empty, Failure } from "../parts/States";
 import { certificatesQuery, courseQuery, enrollmentsQuery, meQuery, recordsQuery } from "../queries";
-import { date, moment, points, stateWords } from "../words";
+import { date, moment, score, stateWords } from "../words";
 
 export function Record() {
   const me = useSuspenseQuery(meQuery).data;
@@ -64,8 +64,11 @@ export function CertificateCard({ of }: { of: Certificate }) {
         : download(local(of.badge_url), `${of.course_title}.jwt`),
   });
   return (
-    <li className="card stack">
+    <li className={`card stack certificate ${of.revoked_at ? "revoked" : ""}`}>
       <div className="row between">
+        <span className="seal" aria-hidden="true">
+          <Icon name={of.revoked_at ? "cross" : "record"} size={24} />
+        </span>
         {of.revoked_at ? (
           <Chip tone="late">Revoked {date(of.revoked_at)}</Chip>
         ) : (
@@ -73,10 +76,12 @@ export function CertificateCard({ of }: { of: Certificate }) {
             <Icon name="check" size={14} /> Valid
           </Chip>
         )}
-        {of.score != null && <span className="num">{points(of.score)} %</span>}
       </div>
       <h3>{of.course_title}</h3>
-      <p className="soft small">Issued on {date(of.issued_at)}</p>
+      <p className="soft small num facts-line" style={{ flex: 1 }}>
+        <span>Issued on {date(of.issued_at)}</span>
+        {of.score != null && <span>{score(of.score)}</span>}
+      </p>
       {file.isError && <Failure error={file.error} />}
       <div className="row">
         <Button
@@ -113,9 +118,9 @@ export function CertificateCard({ of }: { of: Certificate }) {
   );
 }
 
-const ASSURANCE: Record<string, string> = {
-  "self-reported": "reported by the content",
-  "server-graded": "graded by the server",
+const evidence = (of: LearningRecord): string => {
+  if (of.assurance === "server-graded") return "graded by the server";
+  return of.kind === "reading" ? "marked by the learner" : "reported by the content";
 };
 
 export function Records({ person, enrollments }: { person: string; enrollments: Enrollment[] }) {
@@ -132,7 +137,7 @@ export function Records({ person, enrollments }: { person: string; enrollments: 
       {(found) =>
         found.length ? (
           <Scroller card label="Learning records">
-            <table className="data">
+            <table className="data folds">
               <thead>
                 <tr>
                   <th>Course and module</th>
@@ -153,12 +158,16 @@ export function Records({ person, enrollments }: { person: string; enrollments: 
                           {course(r.course_id)?.modules.find((m) => m.module_id === r.module_id)?.title}
                         </div>
                       </td>
-                      <td>
+                      <td data-label="Result">
                         <Chip tone={tone}>{text}</Chip>
                       </td>
-                      <td className="n">{r.score == null ? "–" : `${points(r.score)} %`}</td>
-                      <td>{moment(r.completed_at ?? r.started_at)}</td>
-                      <td className="soft">{ASSURANCE[r.assurance] ?? r.assurance}</td>
+                      <td className="n" data-label="Score">
+                        {score(r.score)}
+                      </td>
+                      <td data-label="When">{moment(r.completed_at ?? r.started_at)}</td>
+                      <td className="soft" data-label="Evidence">
+                        {evidence(r)}
+                      </td>
                     </tr>
                   );
                 })}

@@ -1,11 +1,11 @@
 import { Button, Checkbox, Modal, NativeSelect, NumberInput, TextInput } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useNavigate, useParams } from "@tanstack/react-router";
+import { Link, useNavigate, useParams } from "@tanstack/react-router";
 import { useState } from "react";
 import * as enrollment from "../api/enrollment";
 import { Chip, Page } from "../parts/pieces";
-import { Ask, Failure } from "../parts/States";
+import { Ask, AskPage, Failure } from "../parts/States";
 import { coursesQuery, learningChanged } from "../queries";
 import { plural } from "../words";
 import { ConditionEditor } from "./ConditionEditor";
@@ -26,7 +26,11 @@ export function RuleEdit() {
   const isNew = id === "new";
   const asked = useQuery({ queryKey: ["rules", id], queryFn: () => enrollment.rule(id), enabled: !isNew });
   if (isNew) return <Editor key="new" />;
-  return <Ask of={asked}>{(rule) => <Editor key={`${id} ${rule.rule_version}`} rule={rule} />}</Ask>;
+  return (
+    <AskPage of={asked} what="rule" back={<Link to="/admin/rules">All rules</Link>}>
+      {(rule) => <Editor key={`${id} ${rule.rule_version}`} rule={rule} />}
+    </AskPage>
+  );
 }
 
 const draftOf = ({

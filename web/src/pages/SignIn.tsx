@@ -26,9 +26,9 @@ const groupOf = (persona: Persona): Role =>
 
 export function SignIn() {
   useTitle("Sign in");
-  const back = useSearch({ from: "/sign-in" }).return;
+  const { return: back, find = "" } = useSearch({ from: "/sign-in" });
   const client = useQueryClient();
-  const [typed, setTyped] = useState("");
+  const [typed, setTyped] = useState(find);
   const list = useQuery({ queryKey: ["personas"], queryFn: () => personas() });
   const enter = useMutation({
     mutationFn: (persona: Persona) => signIn(persona.person_id),
@@ -54,6 +54,7 @@ export function SignIn() {
   );
   const far = sought ? (more.data ?? []).filter((p) => !near.some((n) => n.person_id === p.person_id)) : [];
   const found = [...near, ...far];
+  const several = new Set((list.data ?? []).map((p) => p.tenant_id)).size > 1;
 
   return (
     <div className="door">
@@ -113,6 +114,7 @@ export function SignIn() {
                 lead={group.lead}
                 all={Boolean(sought)}
                 people={found.filter((p) => groupOf(p) === group.role)}
+                several={several}
                 choose={enter.mutate}
                 busy={enter.isPending}
               />
@@ -132,6 +134,7 @@ function Group({
   choose,
   busy,
   all,
+  several,
 }: {
   title: string;
   lead: string;
@@ -139,6 +142,7 @@ function Group({
   choose: (persona: Persona) => void;
   busy: boolean;
   all: boolean;
+  several: boolean;
 }) {
   const [open, setOpen] = useState(false);
   if (!people.length) return null;
@@ -162,7 +166,7 @@ function Group({
             <span>
               <strong>{p.display_name}</strong>
               <span className="soft small" style={{ display: "block" }}>
-                {[p.job_title, p.department].filter(Boolean).join(", ")}
+                {[p.job_title, p.department, several && p.tenant_slug].filter(Boolean).join(", ")}
               </span>
               {p.note && (
                 <span className="small" style={{ display: "block" }}>

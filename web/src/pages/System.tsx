@@ -143,11 +143,11 @@ function Consumers({ reports }: { reports: system.FeedReport[] }) {
           <tr>
             <th>Consumer</th>
             <th>Feed</th>
+            <th>State</th>
             <th className="n">Read</th>
             <th className="n">Head</th>
             <th className="n">Left</th>
             <th className="n">Healed</th>
-            <th>State</th>
           </tr>
         </thead>
         <tbody>
@@ -155,10 +155,6 @@ function Consumers({ reports }: { reports: system.FeedReport[] }) {
             <tr key={r.key}>
               <td>{r.consumer}</td>
               <td>{r.feed}</td>
-              <td className="n">{count(r.read)}</td>
-              <td className="n">{count(r.head)}</td>
-              <td className="n">{count(r.lag)}</td>
-              <td className="n">{count(r.healed)}</td>
               <td>
                 {r.alarm ? (
                   <Chip tone="late">{typeof r.alarm === "string" ? r.alarm : "Alarm"}</Chip>
@@ -170,6 +166,10 @@ function Consumers({ reports }: { reports: system.FeedReport[] }) {
                   <Chip tone="soon">Reading</Chip>
                 )}
               </td>
+              <td className="n">{count(r.read)}</td>
+              <td className="n">{count(r.head)}</td>
+              <td className="n">{count(r.lag)}</td>
+              <td className="n">{count(r.healed)}</td>
             </tr>
           ))}
         </tbody>

@@ -1,7 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { type TeamRow, team } from "../api/enrollment";
 import { team as people } from "../api/identity";
-import { Chip, EnrollmentRow, Face, Page } from "../parts/pieces";
+import { Chip, EnrollmentRow, Face, Meter, Page } from "../parts/pieces";
 import { Ask, Empty } from "../parts/States";
 import { date, plural } from "../words";
 
@@ -54,17 +54,28 @@ export function Team() {
                           </span>
                         </div>
                       </div>
-                      <div className="row">
-                        {row.overdue > 0 && <Chip tone="late">{row.overdue} late</Chip>}
-                        <Chip>{row.active} open</Chip>
-                        <Chip tone="good">{row.completed} completed</Chip>
-                      </div>
+                      {row.overdue > 0 && <Chip tone="late">{row.overdue} late</Chip>}
                     </div>
-                    {row.next_due_at && (
-                      <p className="soft small" style={{ marginTop: 8 }}>
-                        Next due on {date(row.next_due_at)}
-                      </p>
-                    )}
+                    <div className="row small soft" style={{ marginTop: 12 }}>
+                      {row.active + row.completed > 0 && (
+                        <span style={{ flex: "0 1 180px", minWidth: 90 }}>
+                          <Meter
+                            done={row.completed}
+                            total={row.active + row.completed}
+                            label={`Courses of ${name}`}
+                            of="courses"
+                          />
+                        </span>
+                      )}
+                      <span className="num facts-line">
+                        <span>
+                          {row.active + row.completed
+                            ? `${row.completed} of ${plural(row.active + row.completed, "course")} completed`
+                            : "Not enrolled in anything"}
+                        </span>
+                        {row.next_due_at && <span>next due on {date(row.next_due_at)}</span>}
+                      </span>
+                    </div>
                     {row.items.length > 0 && (
                       <details className="why" style={{ marginTop: 8 }}>
                         <summary>Show what {name} has</summary>

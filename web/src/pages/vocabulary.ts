@@ -1,18 +1,7 @@
-/** What a rule may ask about a person, and how a condition tree is made and read in the builder. */
-import type { Condition } from "../api/enrollment";
+/** How a condition tree is made and read in the builder. */
+import type { Attribute, Condition } from "../api/enrollment";
 
-export const ATTRIBUTES = [
-  { value: "department", label: "Department" },
-  { value: "location", label: "Location" },
-  { value: "job_title", label: "Job title" },
-  { value: "employment_type", label: "Employment type" },
-  { value: "manager_id", label: "Manager (id)" },
-  { value: "hire_date", label: "Hire date" },
-  { value: "time_zone", label: "Time zone" },
-  { value: "status", label: "Employment status" },
-];
-
-export const OPERATORS = [
+const OPERATORS = [
   { value: "is", label: "is" },
   { value: "is_not", label: "is not" },
   { value: "in", label: "is one of" },
@@ -20,7 +9,7 @@ export const OPERATORS = [
   { value: "starts_with", label: "starts with" },
 ];
 
-export const DATE_OPERATORS = [
+const DATE_OPERATORS = [
   { value: "on_or_after", label: "is on or after" },
   { value: "after", label: "is after" },
   { value: "on_or_before", label: "is on or before" },
@@ -31,7 +20,14 @@ export type Leaf = Extract<Condition, { attribute: string }>;
 
 export const newLeaf = (): Leaf => ({ attribute: "department", operator: "is", value: "" });
 
-export const operatorsOf = (attribute: string) => (attribute === "hire_date" ? DATE_OPERATORS : OPERATORS);
+/** What may be said of an attribute; of a date, how it lies to another. */
+export const operatorsOf = (attribute?: Attribute) => (isDate(attribute) ? DATE_OPERATORS : OPERATORS);
+
+export const isDate = (attribute?: Attribute): boolean => attribute?.operators.includes("before") ?? false;
+
+/** As a choice: "Job title", "Manager (id)". */
+export const named = ({ attribute, label }: Attribute): string =>
+  label.charAt(0).toUpperCase() + label.slice(1) + (attribute.endsWith("_id") ? " (id)" : "");
 
 /** Operators that take several values. */
 export const takesMany = (operator: string): boolean => operator === "in" || operator === "not_in";

@@ -86,7 +86,7 @@ export function ChartCard({
 
 export function DataTable({ of, label }: { of: Table; label: string }) {
   return (
-    <Scroller label={label}>
+    <Scroller label={label} tall>
       <table className="data">
         <thead>
           <tr>

@@ -29,19 +29,20 @@ export function Focus({
           Skip to the content
         </a>
         <Button
+          className="fold"
           variant="default"
-          size="sm"
           loading={busy}
           leftSection={<Icon name="back" size={16} />}
+          aria-label="Back"
           onClick={() =>
             void navigate({ to: "/catalog/$slug", params: { slug: of.course_slug || of.course_id } })
           }
         >
-          Back
+          <span className="words">Back</span>
         </Button>
         <div className="what">
           <h1>{title}</h1>
-          <div className="soft small">{of.course_title}</div>
+          {of.course_title !== title && <div className="soft small">{of.course_title}</div>}
         </div>
         {bar}
       </header>

@@ -71,6 +71,34 @@ export function Ask<T>({
   return <Loading rows={rows} />;
 }
 
+/** The same for a page that is all about one thing: without it there is still a page, with a way on. */
+export function AskPage<T>({
+  of,
+  what,
+  back,
+  children,
+}: {
+  of: UseQueryResult<T>;
+  what: string;
+  back: ReactNode;
+  children: (found: T) => ReactNode;
+}) {
+  if (of.data !== undefined) return children(of.data);
+  if (!of.isError) return <PageLoading />;
+  const missing = of.error instanceof Problem && of.error.status === 404;
+  return (
+    <div className="page narrow">
+      <h1>{missing ? `There is no such ${what}` : `This ${what} cannot be shown`}</h1>
+      {missing ? (
+        <p className="soft">It may be gone, the address mistyped, or it is not yours to see.</p>
+      ) : (
+        <Failure error={of.error} retry={() => void of.refetch()} />
+      )}
+      <p>{back}</p>
+    </div>
+  );
+}
+
 export function NotFound() {
   return (
     <main className="page narrow" style={{ padding: "15vh 20px" }}>

@@ -2,7 +2,7 @@
 import { Link } from "@tanstack/react-router";
 import { type ReactNode, useEffect } from "react";
 import type { Enrollment } from "../api/enrollment";
-import { dueWords } from "../words";
+import { dueWords, plural } from "../words";
 import { Icon } from "./Icon";
 
 export type Tone = "good" | "late" | "soon" | "accent" | "plain";
@@ -14,12 +14,14 @@ export function Chip({ tone = "plain", children }: { tone?: Tone; children: Reac
 export function Page({
   title,
   lead,
+  cover,
   actions,
   narrow,
   children,
 }: {
   title: string;
   lead?: ReactNode;
+  cover?: ReactNode;
   actions?: ReactNode;
   narrow?: boolean;
   children: ReactNode;
@@ -27,6 +29,7 @@ export function Page({
   useTitle(title);
   return (
     <div className={narrow ? "page narrow" : "page"}>
+      {cover}
       <header className="page-head">
         <div>
           <h1>{title}</h1>
@@ -45,7 +48,17 @@ export function useTitle(title: string): void {
   }, [title]);
 }
 
-export function Meter({ done, total, label }: { done: number; total: number; label: string }) {
+export function Meter({
+  done,
+  total,
+  label,
+  of = "modules",
+}: {
+  done: number;
+  total: number;
+  label: string;
+  of?: string;
+}) {
   const share = total ? Math.min(100, (100 * done) / total) : 0;
   return (
     <div
@@ -55,7 +68,7 @@ export function Meter({ done, total, label }: { done: number; total: number; lab
       aria-valuemin={0}
       aria-valuemax={total}
       aria-valuenow={done}
-      aria-valuetext={`${done} of ${total} modules done`}
+      aria-valuetext={`${done} of ${total} ${of} done`}
     >
       <i style={{ width: `${share}%` }} />
     </div>
@@ -114,7 +127,7 @@ export function EnrollmentRow({ of }: { of: Enrollment }) {
           <Meter done={of.modules_done} total={of.modules_total} label={`Progress in ${of.course_title}`} />
         </span>
         <span className="num">
-          {of.modules_done} of {of.modules_total} modules
+          {of.modules_done} of {plural(of.modules_total, "module")}
         </span>
       </div>
       <Why of={of} />

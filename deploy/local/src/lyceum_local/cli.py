@@ -6,15 +6,18 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
+from lyceum_local import backup as backups
 from lyceum_local import config as configuration
 from lyceum_local import lifecycle, supervisor
+from lyceum_local.backup import BackupError
 from lyceum_local.config import Config
 from lyceum_local.kafka import KafkaError
 from lyceum_local.lifecycle import LifecycleError
@@ -54,7 +57,15 @@ def main() -> None:
     """The entry point: what goes wrong in a known way is a sentence, not a traceback."""
     try:
         app()
-    except (PlatformError, LifecycleError, PostgresError, KafkaError, BuildError, LockError) as e:
+    except (
+        PlatformError,
+        LifecycleError,
+        PostgresError,
+        KafkaError,
+        BuildError,
+        LockError,
+        BackupError,
+    ) as e:
         errors.print(str(e), style="red", markup=False, soft_wrap=True)
         sys.exit(1)
 
@@ -92,16 +103,31 @@ def up(
     patience: Annotated[float, typer.Option(help="Seconds to wait until every service is ready.")] = 180,
 ) -> None:
     """Start everything and leave it running. Again: only what is missing."""
+    show_links(start(data, console, split=split, port=port, patience=patience))
+
+
+def start(
+    data: Path | None,
+    out: Console,
+    *,
+    split: bool | None = None,
+    port: int | None = None,
+    patience: float = 180,
+) -> Config:
     began = time.monotonic()
-    with console.status("Looking at what is here") as status:
+    with out.status("Looking at what is here") as status:
 
         def step(text: str) -> None:
-            console.print(f"[dim]{time.monotonic() - began:5.1f} s[/]  {text}")
+            out.print(f"[dim]{time.monotonic() - began:5.1f} s[/]  {text}")
             status.update(text)
 
-        config = lifecycle.up(folder(data), split=split, app_port=port, patience=patience, step=step)
-    console.print(f"[green]Everything is ready[/] after {time.monotonic() - began:.1f} s.")
-    show_links(config)
+        try:
+            config = lifecycle.up(folder(data), split=split, app_port=port, patience=patience, step=step)
+        except KeyboardInterrupt:
+            errors.print("Interrupted. What was started goes on: see ./lyceum status, or ./lyceum down.")
+            raise typer.Exit(130) from None
+    out.print(f"[green]Everything is ready[/] after {time.monotonic() - began:.1f} s.")
+    return config
 
 
 def show_links(config: Config) -> None:
@@ -115,25 +141,24 @@ def show_links(config: Config) -> None:
 
 
 @app.command()
-def demo(data: Data = None) -> None:
-    """Start everything and play what is built so far: HR hires, authors publish. Again: only what is missing."""
-    from lyceum_local.demo import play
+def demo(
+    data: Data = None,
+    people: Annotated[int, typer.Option(min=10, help="How many HR lists, the first time.")] = 300,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print links, numbers and ids for programs.")
+    ] = False,
+) -> None:
+    """Start everything and play the whole story: hire, publish, learn, certify. Again: only what is missing."""
+    from lyceum_local.demo.play import play
+    from lyceum_local.demo.screen import Screen, show
 
-    up(data)
-    config = configuration.load(folder(data))
-    assert config
-    with console.status("Playing the demo") as status:
-
-        def step(text: str) -> None:
-            console.print(f"        {text}")
-            status.update(text)
-
-        result = play(config, step)
-    console.print(
-        f"[green]The demo is ready.[/] A hire was on the feed {result.hire_ms:.0f} ms after HR's webhook."
-    )
-    for name, link in result.links:
-        console.print(f"[bold]{name}[/]  {link}", soft_wrap=True)
+    out = errors if as_json else console
+    start(data, out)
+    outcome = play(installed(data), Screen(out), people=people)
+    if as_json:
+        print(json.dumps(asdict(outcome), ensure_ascii=False))  # noqa: T201
+    else:
+        show(outcome, console)
 
 
 @app.command()
@@ -218,7 +243,7 @@ def show_status(
     reports: dict[str, Any],
 ) -> None:
     if not parts:
-        console.print(f"Not running. Its data is in {config.data}; ./lyceum up starts it.")
+        console.print(f"Not running. Its data is in {config.data}; ./lyceum up starts it.", soft_wrap=True)
         return
     table = Table("part", "process", "memory", "restarts", "last trouble", title="Parts")
     for part in parts:
@@ -249,7 +274,8 @@ def show_status(
     for service, report in reports.items():
         for feed, rows in by_feed(report["consumers"]).items():
             heads, nexts = sum(r.get("head") or 0 for r in rows), sum((r.get("next") or 1) - 1 for r in rows)
-            alarms = "; ".join(sorted({str(r["alarm"]) for r in rows if r.get("alarm")}))
+            alarms = sorted({str(r["alarm"]) for r in rows if r.get("alarm")})
+            more = f" (and {len(alarms) - 1} like it)" if len(alarms) > 1 else ""
             behind = sum(int(r.get("lag") or 0) for r in rows)
             table.add_row(
                 service,
@@ -258,9 +284,12 @@ def show_status(
                 str(heads),
                 str(behind),
                 str(sum(r.get("healed") or 0 for r in rows)),
-                alarms,
+                alarms[0] + more if alarms else "",
             )
     console.print(table)
+    for service, report in reports.items():
+        if why := report["relay"]["error"]:
+            console.print(f"The relay of {service} stands: {why}", style="red", markup=False, soft_wrap=True)
 
 
 def by_feed(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -322,7 +351,7 @@ def doctor(data: Data = None) -> None:
         if not finding.fine:
             wrong += 1
             console.print(f"      → {finding.advice}", markup=False, soft_wrap=True)
-    console.print(f"{wrong} findings." if wrong else "All is well.")
+    console.print(f"{wrong} of these need you." if wrong else "All is well.")
     if wrong:
         raise typer.Exit(1)
 
@@ -378,12 +407,83 @@ def parked_discard(
 
 @app.command()
 def rebuild(service: Service, data: Data = None) -> None:
-    """Make a service's projections anew from the ledgers."""
-    with console.status(f"Rebuilding {service}"):
-        answer = Operator(installed(data)).call("POST", f"/api/{known(service)}/system/rebuild")
-    console.print("Rebuilt.")
-    if answer:
-        console.print_json(data=answer)
+    """Make a service's projections anew from the ledgers, while it goes on answering."""
+    operator, path = Operator(installed(data)), f"/api/{known(service)}/system/rebuild"
+    with console.status(f"Rebuilding {service}") as line:
+        now = operator.call("POST", path)
+        while now["running"]:
+            time.sleep(0.5)
+            now = operator.call("GET", path)
+            done, of = (sum(table[n] for table in now["tables"]) for n in ("events", "ledger"))
+            line.update(f"Rebuilding {service}: {done:,} of {of:,} events")
+    if now["error"]:
+        stop(f"The rebuild ended early: {now['error']}")
+    table = Table("table", Column("events", justify="right"), box=None)
+    for rebuilt in now["tables"]:
+        table.add_row(rebuilt["table"], f"{rebuilt['events']:,}")
+    console.print(table)
+
+
+@app.command()
+def backup(
+    to: Annotated[Path, typer.Argument(help="A folder that is not there yet. It will hold secrets.")],
+    data: Data = None,
+) -> None:
+    """Copy all that cannot be made anew, at one instant, while people work: ledgers, content, secrets."""
+    config = installed(data)
+    with console.status("Backing up"):
+        made = backups.back_up(config, to.expanduser().absolute())
+    console.print(f"Backed up as of {made.taken_at} to {made.folder}.", soft_wrap=True)
+
+
+@app.command()
+def restore(
+    backup: Annotated[Path, typer.Argument(help="A folder that ./lyceum backup made.")],
+    data: Data = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+) -> None:
+    """Make this installation what a backup holds. What came after the backup is gone from it."""
+    found = backups.read(backup.expanduser().absolute())
+    at = folder(data)
+    if not yes and configuration.load(at) is not None:
+        typer.confirm(f"Replace the ledgers in {at} by those of {found.taken_at}?", abort=True)
+    with console.status("Restoring"):
+        before = backups.restore(at, found)
+    console.print(f"Restored as of {found.taken_at}. Start it: ./lyceum up")
+    if before:
+        console.print(
+            f"The ledgers as they were are in {before}; delete them when all is well.", soft_wrap=True
+        )
+
+
+@app.command()
+def reconcile(
+    service: Annotated[
+        str | None, typer.Argument(help=f"One of {', '.join(SERVICES)}; all without it.")
+    ] = None,
+    data: Data = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+) -> None:
+    """After a restore: show where services and ledgers have different histories, and mend it."""
+    operator = Operator(installed(data))
+    some = [known(service)] if service else SERVICES
+    wrong = [name for name in some if show_reconciliation(operator, name, "GET")]
+    if not wrong:
+        console.print("Everything agrees.")
+        return
+    if not yes:
+        typer.confirm(f"Mend {', '.join(wrong)}?", abort=True)
+    left = [name for name in wrong if show_reconciliation(operator, name, "POST")]
+    if left:
+        stop(f"Not mended: {', '.join(left)}.")
+
+
+def show_reconciliation(operator: Operator, service: str, method: str) -> bool:
+    """True when there is trouble."""
+    report = operator.call(method, f"/api/{service}/system/reconcile")
+    for line in report["told"]:
+        console.print(line, markup=False, soft_wrap=True)
+    return bool(report["trouble"])
 
 
 @tenant_app.command("create")
@@ -464,7 +564,7 @@ def lock(
     from lyceum_local import locks
 
     if check:
-        wrong = locks.drift()
+        wrong = locks.drift(repository())
         for line in wrong:
             errors.print(line, markup=False)
         if wrong:
@@ -490,6 +590,13 @@ def test(context: typer.Context) -> None:
             [sys.executable, "-m", "pytest", *arguments], cwd=repository(), env=env, check=False
         ).returncode
     )
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
+def bench(context: typer.Context) -> None:
+    """Measure every hop beside its peer; names choose which. `--help` lists them."""
+    command = [sys.executable, "-m", "benchmarks", *context.args]
+    raise typer.Exit(subprocess.run(command, cwd=repository(), check=False).returncode)
 
 
 def browser() -> str:

@@ -8,9 +8,10 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import IO
 
 from lyceum_local.paths import CONTRACTED, cache_folder, repository
 
@@ -112,6 +113,7 @@ class Config:
             "LYCEUM_GRPC_HOST": "127.0.0.1",
             "LYCEUM_GRPC_PORT": str(self.grpc_port(service)),
             "LYCEUM_GRPC_REFLECTION": "true",
+            "LYCEUM_DRAIN_SECONDS": "0",  # no balancer stands before them
             "LYCEUM_APP_ORIGIN": self.app_origin,
             "LYCEUM_CONTENT_ORIGIN": f"http://{{package}}.localhost:{self.ports['content']}",
             "LYCEUM_JWKS_URL": f"{self.app_origin}/api/identity/jwks",
@@ -185,23 +187,47 @@ def is_free(port: int) -> bool:
         return True
 
 
+class Claims:
+    """Ports held against other installations. A part binds its port seconds after it was chosen, and again after a
+    crash: another installation would take it meanwhile."""
+
+    def __init__(self) -> None:
+        self._folder = cache_folder() / "ports"
+        with suppress(OSError):  # a cache that is only read: then nobody holds anything
+            self._folder.mkdir(parents=True, exist_ok=True)
+        self._held: dict[int, IO[str]] = {}
+
+    def __call__(self, port: int) -> bool:
+        return self.hold(port) and is_free(port)
+
+    def hold(self, port: int) -> bool:
+        """False when another installation has it. Nothing is said of other programs."""
+        if port in self._held:
+            return True
+        if not os.access(self._folder, os.W_OK):
+            return True
+        lock = (self._folder / str(port)).open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            return False
+        self._held[port] = lock
+        return True
+
+    def release(self) -> None:
+        for lock in self._held.values():
+            lock.close()
+        self._held.clear()
+
+
 @contextmanager
-def port_claims() -> Generator[Claim]:
-    """Claims ports until the end. Parts bind theirs seconds after they were chosen: two installations that start
-    at once would otherwise choose the same ones."""
-    folder = cache_folder() / "ports"
-    folder.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as held:
-
-        def claim(port: int) -> bool:
-            lock = held.enter_context((folder / str(port)).open("w"))
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-            return is_free(port)
-
-        yield claim
+def port_claims() -> Generator[Claims]:
+    claims = Claims()
+    try:
+        yield claims
+    finally:
+        claims.release()
 
 
 def choose_ports(

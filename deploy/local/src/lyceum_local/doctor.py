@@ -1,5 +1,6 @@
 """What may be wrong on this machine, and what to do about it."""
 
+import asyncio
 import os
 import shutil
 import sys
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+
 from lyceum_local import config as configuration
 from lyceum_local import kafka, postgres, supervisor, web
 from lyceum_local.config import Config
@@ -16,6 +19,7 @@ from lyceum_local.paths import SERVICES, cache_folder
 from lyceum_local.remote import Operator, PlatformError, readiness
 
 ROOM_MB = 2048
+SETTLED = 60.0  # seconds: what lives longer than this after its restarts is well
 YEAR_OF_THIS_RELEASE = 2026
 
 
@@ -64,12 +68,14 @@ def _machine(data: Path) -> Iterator[Finding]:
         f"{data} {'can' if writable else 'cannot'} be written",
         f"give yourself {place}, or use --data",
     )
-    year = time.gmtime().tm_year
+    now = time.time()
+    written = max((f.stat().st_mtime for f in (data / "logs").glob("*.log")), default=0)
+    went_back = written > now + 60
     yield Finding(
         "clock",
-        year >= YEAR_OF_THIS_RELEASE,
-        time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
-        "set the clock: tokens and due dates depend on it",
+        time.gmtime(now).tm_year >= YEAR_OF_THIS_RELEASE and not went_back,
+        _at(now) + (f", but a log was written at {_at(written)}" if went_back else ""),
+        "set the clock: signatures, tokens and due dates depend on it",
     )
 
 
@@ -93,7 +99,7 @@ def _programs() -> Iterator[Finding]:
     yield Finding(
         "web app",
         current,
-        "built" if current else "its sources changed since it was built",
+        "built" if current else "its sources are newer than its build",
         "./lyceum up builds it",
     )
 
@@ -131,18 +137,67 @@ def _processes(config: Config, alive: bool) -> Iterator[Finding]:
             )
         return
     for state in supervisor.read_run(config.data)[1:]:
-        up = supervisor.living(state.pid, state.born) is not None
-        told = f"runs, {state.restarts} restarts" if up else state.trouble or "starting"
-        advice = f"./lyceum logs {state.name}"
-        yield Finding(state.name, up and state.restarts < 3, told, advice)
+        yield _part(config, state)
+    told = kafka.answers(config.ports["kafka"], config.secrets.kafka_admin)
+    yield Finding("kafka answers", not told, told or "yes", _advice(config, "kafka"))
+    told = asyncio.run(_postgres(config.postgres_url))
+    yield Finding("postgresql answers", not told, told or "yes", _advice(config, "postgres"))
+
+
+def _part(config: Config, state: supervisor.State) -> Finding:
+    port = config.ports.get(state.name, 0)
+    if supervisor.living(state.pid, state.born) is None:
+        told, advice = state.trouble or "starting", _advice(config, state.name)
+        if port and not configuration.is_free(port):
+            told = f"{told}; another program has its port {port}"
+            advice = "./lyceum down, then ./lyceum up: it takes another port and remembers it"
+        return Finding(state.name, False, told, advice)
+    seconds = time.time() - state.born
+    told = f"runs since {_at(state.born)}" + (
+        f" after {state.restarts} restarts, the last time it {state.trouble}" if state.restarts else ""
+    )
+    return Finding(state.name, not state.restarts or seconds > SETTLED, told, _advice(config, state.name))
+
+
+def _advice(config: Config, part: str) -> str:
+    """Where to look, and what may be deleted: what the ledgers can fill again."""
+    look = f"./lyceum logs {part}"
+    match part:
+        case "postgres":
+            return f"{look}; keep its files whatever they say: they are the ledgers (else ./lyceum restore)"
+        case "kafka":
+            folder = config.data / "kafka"
+        case "analytics":
+            folder = config.data / "clickhouse"
+        case _:
+            return look
+    return (
+        f"{look}; if its files are damaged: ./lyceum down, delete {folder}, ./lyceum up."
+        " Nothing is lost: it is filled again from the ledgers"
+    )
+
+
+async def _postgres(url: str) -> str:
+    """Empty when the ledger answers, else what it says instead."""
+    try:
+        async with asyncio.timeout(5):
+            connection = await postgres.connect(url)
+            await connection.fetchval("SELECT 1")
+            await connection.close()
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as e:
+        return str(e) or "no answer in 5 s"
+    return ""
+
+
+def _at(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
 
 
 def _services(config: Config) -> Iterator[Finding]:
     for service in SERVICES:
         ready, told = readiness(config, service)
-        yield Finding(
-            f"{service} ready", ready, told or "yes", f"./lyceum logs {service if config.split else 'ledger'}"
-        )
+        part = service if config.split or service == "analytics" else "ledger"
+        yield Finding(f"{service} ready", ready, told or "yes", f"./lyceum logs {part}")
     try:
         operator = Operator(config)
     except PlatformError as e:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, MutableMapping
 from pathlib import Path
 
 import httpx
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 # No inline script anywhere in the app; packages are framed from their own origins.
@@ -43,7 +43,8 @@ class Gateway:
         self, targets: Mapping[str, ASGIApp | str], *, app_port: int, content_port: int, web: Path
     ) -> None:
         self._targets = {name: Proxy(t) if isinstance(t, str) else t for name, t in targets.items()}
-        self._app_hosts = {f"127.0.0.1:{app_port}", f"localhost:{app_port}"}
+        self._app_host = f"127.0.0.1:{app_port}"
+        self._nickname = f"localhost:{app_port}"
         self._content_suffix = f".localhost:{content_port}"
         self._web = StaticApp(web, APP_POLICY.format(content=f"http://*.localhost:{content_port}"))
 
@@ -54,8 +55,11 @@ class Gateway:
         if host.endswith(self._content_suffix) and "." not in host.removesuffix(self._content_suffix):
             service = "assessment" if scope["path"].startswith("/__lms/") else "catalog"
             await self._targets[service](scope, receive, send)
-        elif host in self._app_hosts:
+        elif host == self._app_host or (host == self._nickname and _is_call(scope["path"])):
             await self._route(scope, receive, send)
+        elif host == self._nickname:
+            # Packages may be framed by the app's one origin only, so pages are shown under that.
+            await RedirectResponse(f"http://{self._app_host}{_target(scope)}")(scope, receive, send)
         else:
             # A name that some attacker's DNS points here must not reach the APIs.
             answer = PlainTextResponse("This host name is not served here.\n", status_code=421)
@@ -64,12 +68,16 @@ class Gateway:
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
         if path.startswith("/api/"):
-            service = path.split("/", 3)[2]
+            service, _, inside = path.removeprefix("/api/").partition("/")
+            if service not in self._targets:
+                await PlainTextResponse("There is no such service.\n", status_code=404)(scope, receive, send)
+            elif inside == "metrics":
+                # Prometheus scrapes each service's own port; what a platform is busy with is not for the public.
+                await PlainTextResponse("Not served here.\n", status_code=404)(scope, receive, send)
+            else:
+                await self._targets[service](scope, receive, send)
         else:
             service = next((s for p, s in PUBLIC.items() if path == p or path.startswith(f"{p}/")), "")
-        if path.startswith("/api/") and service not in self._targets:
-            await PlainTextResponse("There is no such service.\n", status_code=404)(scope, receive, send)
-        else:
             await self._targets.get(service, self._web)(scope, receive, send)
 
 
@@ -92,8 +100,7 @@ class Proxy:
                 yield message.get("body", b"")
                 more = message.get("more_body", False)
 
-        path = scope.get("raw_path") or scope["path"].encode()
-        url = httpx.URL(raw_path=path + (b"?" + scope["query_string"] if scope["query_string"] else b""))
+        url = httpx.URL(raw_path=_target(scope).encode("latin-1"))
         headers = [(k, v) for k, v in scope["headers"] if k.decode() not in HOP_BY_HOP]
         has_body = any(k in (b"content-length", b"transfer-encoding") for k, _ in scope["headers"])
         request = self._client.build_request(
@@ -160,6 +167,16 @@ class StaticApp:
             if encoding in accepted and packed.is_file():
                 return packed.read_bytes(), encoding
         return file.read_bytes(), ""
+
+
+def _is_call(path: str) -> bool:
+    return path.startswith("/api/") or any(path == p or path.startswith(f"{p}/") for p in PUBLIC)
+
+
+def _target(scope: Scope) -> str:
+    query: bytes = scope["query_string"]
+    path: bytes = scope.get("raw_path") or scope["path"].encode()
+    return (path + (b"?" + query if query else b"")).decode("latin-1")
 
 
 def _header(scope: Scope, name: bytes) -> str:

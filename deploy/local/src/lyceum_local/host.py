@@ -9,12 +9,12 @@ import asyncio
 import gc
 import importlib
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-
-from lyceum_kit.service import Service, http_config, run_services
+from lyceum_kit.service import Service, run_services
+from lyceum_kit.serving import HttpServers
 from lyceum_local.config import Config, load, web_build
 from lyceum_local.gateway import Gateway
 from lyceum_local.paths import LEDGER_SERVICES, SERVICES
@@ -53,17 +53,16 @@ async def run(config: Config, part: str) -> None:
     if part == "gateway":
         app = gateway(config, {})
         settings = importlib.import_module("lyceum_kit.settings").KitSettings(http_host="127.0.0.1")
-        servers = [
-            uvicorn.Server(http_config(settings, app, port=config.ports[port])) for port in ("app", "content")
-        ]
+        servers = HttpServers(settings, app, [config.ports["app"], config.ports["content"]])
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, servers.stop)
         _built()
-        await asyncio.gather(*(server.serve() for server in servers))
+        await servers.run()
     elif part == "ledger":
         services = [build(config, name) for name in LEDGER_SERVICES]
         app = gateway(config, {s.name: s.http for s in services})
-        content = uvicorn.Server(http_config(services[0].settings, app, port=config.ports["content"]))
         _built()
-        await run_services(services, app=app, extra_servers=[content])
+        await run_services(services, app=app, more_ports=[config.ports["content"]])
     else:
         services = [build(config, part)]
         _built()

@@ -15,9 +15,13 @@ import subprocess
 import tomllib
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lyceum_kit.topics import feeds
 from lyceum_local.postgres import die_with_parent
+
+if TYPE_CHECKING:
+    from confluent_kafka.admin import AdminClient
 
 VERSION = "4.3.1"
 # slf4j-simple: without a binding Kafka logs nothing.
@@ -144,7 +148,7 @@ def jars(cache: Path) -> Path:
 
 
 def command(cache: Path, main: str, *arguments: str, heap: str = "256m") -> list[str]:
-    """A Java program of Kafka's. The class data archive makes the second start quicker."""
+    """A Java program of Kafka's."""
     folder = jars(cache)
     return [
         java(),
@@ -155,11 +159,6 @@ def command(cache: Path, main: str, *arguments: str, heap: str = "256m") -> list
         "-XX:MaxMetaspaceSize=128m",
         "-XX:ReservedCodeCacheSize=32m",
         "-Xss512k",
-        "-Xshare:auto",
-        "-XX:+AutoCreateSharedArchive",
-        f"-XX:SharedArchiveFile={cache / f'kafka-{VERSION}-{main.rpartition(chr(46))[2]}.jsa'}",
-        "-Xlog:cds=off",
-        "-Xlog:cds+dynamic=off",
         *(f"-Dorg.slf4j.simpleLogger.{setting}" for setting in LOGGING),
         "-cp",
         f"{folder}/*",
@@ -208,12 +207,30 @@ def prepare(
             check=False,
         )
         if ran.returncode:
-            raise KafkaError(f"formatting Kafka's storage failed: {ran.stderr.strip() or ran.stdout.strip()}")
+            told = (ran.stderr.strip() or ran.stdout.strip()).splitlines()
+            said = " ".join(line for line in told if not line.lstrip().startswith("at "))
+            raise KafkaError(f"formatting Kafka's storage failed: {said[:500]}")
     return configuration
 
 
 def start_command(cache: Path, configuration: Path) -> list[str]:
     return command(cache, "kafka.Kafka", str(configuration))
+
+
+def _admin(port: int, password: str) -> "AdminClient":
+    from confluent_kafka.admin import AdminClient
+
+    return AdminClient(
+        {
+            "bootstrap.servers": f"127.0.0.1:{port}",
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": "SCRAM-SHA-512",
+            "sasl.username": "admin",
+            "sasl.password": password,
+            "log_level": 0,
+            "reconnect.backoff.max.ms": 500,
+        }
+    )
 
 
 def grant(port: int, admin_password: str, *, patience: float = 60) -> None:
@@ -222,21 +239,8 @@ def grant(port: int, admin_password: str, *, patience: float = 60) -> None:
         AclBinding,
         AclOperation,
         AclPermissionType,
-        AdminClient,
         ResourcePatternType,
         ResourceType,
-    )
-
-    client = AdminClient(
-        {
-            "bootstrap.servers": f"127.0.0.1:{port}",
-            "security.protocol": "SASL_PLAINTEXT",
-            "sasl.mechanism": "SCRAM-SHA-512",
-            "sasl.username": "admin",
-            "sasl.password": admin_password,
-            "log_level": 0,
-            "reconnect.backoff.max.ms": 500,
-        }
     )
 
     def allow(kind: ResourceType, name: str, service: str, operation: AclOperation) -> AclBinding:
@@ -259,8 +263,20 @@ def grant(port: int, admin_password: str, *, patience: float = 60) -> None:
                 bindings.append(allow(ResourceType.TOPIC, feed.topic, consumer, operation))
             bindings.append(allow(ResourceType.GROUP, consumer, consumer, AclOperation.READ))
     unique = list({str(b): b for b in bindings}.values())
+    client = _admin(port, admin_password)  # held until it has its answers: they die with it
     for future in client.create_acls(unique, request_timeout=patience).values():
         future.result()
+
+
+def answers(port: int, admin_password: str, *, patience: float = 5) -> str:
+    """Empty when the broker answers its administrator, else what it says instead."""
+    from confluent_kafka import KafkaException
+
+    try:
+        _admin(port, admin_password).list_topics(timeout=patience)
+    except KafkaException as e:
+        return e.args[0].str()
+    return ""
 
 
 class Throwaway:
@@ -271,6 +287,7 @@ class Throwaway:
     ) -> None:
         self.port = port
         self.passwords = passwords
+        self.data = folder / "data"
         self._folder, self._cache = folder, cache
         self._controller_port = controller_port
         self._prepare()
@@ -305,7 +322,7 @@ class Throwaway:
     def wipe(self) -> None:
         """As if the disk were lost: every topic and offset is gone when it starts again."""
         self.kill()
-        shutil.rmtree(self._folder / "data")
+        shutil.rmtree(self.data)
         self._prepare()
         self.start()
         grant(self.port, self.passwords["admin"])

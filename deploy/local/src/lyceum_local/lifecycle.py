@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -28,17 +29,21 @@ class LifecycleError(Exception):
 
 
 @contextmanager
-def only_one(data: Path) -> Generator[None]:
+def only_one(data: Path, step: Say) -> Generator[None]:
     """Two `up`s at once would choose ports and start supervisors against each other: the second waits."""
     data.mkdir(parents=True, exist_ok=True)
     with (data / "up.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            step("Waiting for another ./lyceum up")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def up(data: Path, *, split: bool | None, app_port: int | None, patience: float, step: Say) -> Config:
     """Bring everything up and wait until every service is ready. Running parts stay as they are."""
-    with only_one(data), configuration.port_claims() as claim:
+    with only_one(data, step), configuration.port_claims() as claim:
         fetch(data, step)
         config = configuration.load(data)
         process = supervisor.running(data)
@@ -51,7 +56,10 @@ def up(data: Path, *, split: bool | None, app_port: int | None, patience: float,
             down(data)
             process = None
         if config is None or process is None:
+            wanted = app_port or (config.ports["app"] if config else configuration.PREFERRED["app"])
             config = settle(data, config, split=split, app_port=app_port, claim=claim)
+            if config.ports["app"] != wanted:
+                step(f"Port {wanted} is taken by another program: the app is on {config.ports['app']}")
             step("Starting PostgreSQL, Kafka and the services")
             process = start_supervisor(config)
         else:
@@ -69,7 +77,7 @@ def fetch(data: Path, step: Say) -> None:
         kafka.jars(cache)
     postgres.binaries(cache)
     if not web.is_current():
-        step("Building the web app (its sources changed)")
+        step("Building the web app (its sources are new)")
         web.build(data / "logs" / "web-build.log")
 
 
@@ -111,29 +119,39 @@ def start_supervisor(config: Config) -> psutil.Process:
 
 def wait_until_ready(config: Config, process: psutil.Process, *, patience: float, step: Say) -> None:
     end = time.monotonic() + patience
-    waiting: dict[str, str] = dict.fromkeys(SERVICES, "not asked yet")
+    waiting: dict[str, str] = dict.fromkeys(("kafka", *SERVICES), "not asked yet")
     while waiting:
-        for service in list(waiting):
-            ready, told = readiness(config, service)
+        for part in list(waiting):
+            ready, told = _listens(config.ports["kafka"]) if part == "kafka" else readiness(config, part)
             if ready:
-                del waiting[service]
-                step(f"{service} is ready")
+                del waiting[part]
+                step(f"{part} is ready")
             else:
-                waiting[service] = told
+                waiting[part] = told
         if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
-            raise LifecycleError(
-                f"the supervisor ended:\n{tail(config.data / 'logs' / 'supervisor.log', 15)}"
-            )
+            if not supervisor.read_run(config.data):
+                raise LifecycleError("it was stopped meanwhile: somebody said ./lyceum down")
+            log = config.data / "logs" / "supervisor.log"
+            raise LifecycleError(f"the supervisor ended; {log} says:\n{tail(log, 15)}")
         if waiting and time.monotonic() > end:
             raise LifecycleError(_why_not(config, waiting))
         if waiting:
             time.sleep(0.1)
 
 
+def _listens(port: int) -> tuple[bool, str]:
+    """Services are ready without Kafka, for a while: whoever says that everything runs has to look at it too."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError as e:
+        return False, f"nothing listens on its port {port} ({e.strerror})"
+    return True, ""
+
+
 def _why_not(config: Config, waiting: dict[str, str]) -> str:
     lines = [f"{service} is not ready: {told}" for service, told in waiting.items()]
     for state in supervisor.read_run(config.data)[1:]:
-        if state.trouble:
+        if state.trouble and not supervisor.living(state.pid, state.born):
             end = tail(config.data / "logs" / f"{state.name}.log", 8)
             lines.append(f"{state.name} was started {state.restarts + 1} times, last: {state.trouble}\n{end}")
     if not (config.data / "databases.done").exists():
@@ -164,7 +182,10 @@ def reset(data: Path) -> None:
     for name in ("postgres", "kafka", "clickhouse", "content", "logs"):
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(data / name)
-    for name in ("config.json", "config.json.new", "run.json", "databases.done", "access.done", "up.lock"):
+    for name in (
+        "config.json", "config.json.new", "run.json", "databases.done", "access.done", "up.lock",
+        "demo.json", "demo.json.new",
+    ):  # fmt: skip
         (data / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # somebody else's files are in it: they stay
         data.rmdir()

@@ -5,7 +5,13 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import NormalizedName, canonicalize_name
 
 from lyceum_local import kafka
 from lyceum_local.paths import cache_folder, repository
@@ -45,36 +51,76 @@ def export(*, fresh: bool) -> dict[str, str]:
     return {name: _run(uv(), *EXPORT, *options) for name, options in LOCKS.items()}
 
 
-def drift() -> list[str]:
-    """What differs between the locks and the projects: a project's demand that the lock does not meet."""
-    from packaging.requirements import Requirement
+def drift(root: Path) -> list[str]:
+    """What differs between the locks and the projects: demands that no lock meets, and pins that nobody asks for.
 
-    root = repository()
-    lines = "".join((root / name).read_text() for name in LOCKS).splitlines()
-    pinned = {
-        _plain(m[1]): m[2]
-        for line in lines
-        if (m := re.match(r"([A-Za-z0-9_.-]+)(?:\[.*\])?==([^\s;\\]+)", line))
+    A project's demands are read from its pyproject.toml, those of a pinned package from what is installed.
+    """
+    pins = {name: version for lock in LOCKS for name, version in pinned(root / lock).items()}
+    demands = [(file, text) for file in projects(root) for text in asked_by(root / file)]
+    wrong = {f"{lock} names an address" for lock in LOCKS if "://" in (root / lock).read_text()}
+    met: set[str] = set()
+    seen: set[tuple[str, frozenset[str]]] = set()
+    while demands:
+        by, text = demands.pop()
+        need = Requirement(text)
+        name = canonicalize_name(need.name)
+        if name.startswith("lyceum"):
+            continue
+        if name not in pins:
+            wrong.add(f"{by}: {text} is in no lock")
+        elif not need.specifier.contains(pins[name], prereleases=True):
+            wrong.add(f"{by}: {text}, but the lock has {pins[name]}")
+        met.add(name)
+        if (key := (name, frozenset(need.extras))) not in seen:
+            seen.add(key)
+            demands += [
+                (name, further) for further in asked_by_package(name, pins.get(name, ""), need.extras)
+            ]
+    return sorted(wrong | {f"{name} is locked, and nobody asks for it" for name in pins.keys() - met})
+
+
+def pinned(lock: Path) -> dict[NormalizedName, str]:
+    """The versions a lock names, as far as they are for this machine."""
+    needs = [
+        Requirement(m[0].rstrip("\\ "))
+        for m in re.finditer(r"^[\w.-]+(\[.*\])?==.+$", lock.read_text(), re.M)
+    ]
+    return {
+        canonicalize_name(need.name): next(iter(need.specifier)).version
+        for need in needs
+        if need.marker is None or need.marker.evaluate()
     }
-    import tomllib
 
-    wrong: list[str] = []
-    files = [root / "pyproject.toml", *sorted(root.glob("**/pyproject.toml"))]
-    for file in {f for f in files if ".venv" not in f.parts and "node_modules" not in f.parts}:
-        project = tomllib.loads(file.read_text())
-        wanted = [*project.get("project", {}).get("dependencies", [])]
-        wanted += [d for group in project.get("dependency-groups", {}).values() for d in group]
-        for text in wanted:
-            need = Requirement(text)
-            name = _plain(need.name)
-            if name.startswith("lyceum"):
-                continue
-            if name not in pinned:
-                wrong.append(f"{file.relative_to(root)}: {text} is in no lock")
-            elif not need.specifier.contains(pinned[name], prereleases=True):
-                wrong.append(f"{file.relative_to(root)}: {text}, but the lock has {pinned[name]}")
-    wrong += [f"{name} names an address" for name in LOCKS if "://" in (root / name).read_text()]
-    return sorted(wrong)
+
+def projects(root: Path) -> list[str]:
+    """Every pyproject.toml of the workspace."""
+    members = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["uv"]["workspace"]["members"]
+    found = (file for member in members for file in root.glob(f"{member}/pyproject.toml"))
+    return ["pyproject.toml", *sorted(str(file.relative_to(root)) for file in found)]
+
+
+def asked_by(project: Path) -> list[str]:
+    """What a pyproject.toml asks for."""
+    told = tomllib.loads(project.read_text())
+    groups = [told["project"].get("dependencies", []), *told.get("dependency-groups", {}).values()]
+    return [text for group in groups for text in group]
+
+
+def asked_by_package(name: str, version: str, extras: Iterable[str]) -> list[str]:
+    """What an installed package asks for on this machine; nothing where another version is installed."""
+    try:
+        found = distribution(name)
+    except PackageNotFoundError:
+        return []
+    if found.version != version:
+        return []
+    needs = [Requirement(text) for text in found.requires or ()]
+    return [
+        str(need)
+        for need in needs
+        if need.marker is None or any(need.marker.evaluate({"extra": extra}) for extra in ("", *extras))
+    ]
 
 
 def write() -> list[str]:
@@ -93,10 +139,6 @@ def write() -> list[str]:
     hashes = "".join(f'"{j.name}" = "{hashlib.sha256(j.read_bytes()).hexdigest()}"\n' for j in jars)
     lock.write_text(f"# Every jar of Kafka and its SHA-256. Made anew with `lyceum lock`.\n[jars]\n{hashes}")
     return [str(p.relative_to(root)) for p in [*written, lock]]
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _run(*command: str) -> str:

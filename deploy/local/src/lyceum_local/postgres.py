@@ -272,27 +272,30 @@ async def create_databases(server_url: str, accounts: Sequence[Account], *, pati
 class Throwaway:
     """A server for tests, in a folder of its own, gone with the process that started it."""
 
-    def __init__(
-        self, folder: Path, cache: Path, port: int, password: str, *, durable: bool = False
-    ) -> None:
+    def __init__(self, folder: Path, cache: Path, port: int, password: str, *, durable: bool = False) -> None:
         """`durable`: commits wait for the disk, as benchmarks must; tests need not."""
         self.url = url(port, SUPERUSER, password, "postgres")
-        user = server_user()
         bin_dir = binaries(cache)
-        initialise(bin_dir, folder / "postgres" / "data", password, durable=durable)
-        self._log = (folder / "postgres.log").open("wb")
-        self._process = subprocess.Popen(
-            start_command(bin_dir, folder / "postgres" / "data", port, {} if durable else FORGETFUL),
-            user=user,
-            cwd="/",
-            env=environment(),
-            stdout=self._log,
-            stderr=self._log,
-            start_new_session=True,
-            preexec_fn=lambda: die_with_parent(signal.SIGQUIT),  # noqa: PLW1509 - no threads are about to be forked
-        )
+        data = folder / "postgres" / "data"
+        initialise(bin_dir, data, password, durable=durable)
+        self._command = start_command(bin_dir, data, port, {} if durable else FORGETFUL)
+        self._log = folder / "postgres.log"
+        self.start()
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                user=server_user(),
+                cwd="/",
+                env=environment(),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=lambda: die_with_parent(signal.SIGQUIT),  # noqa: PLW1509 - no threads are about to be forked
+            )
 
     def stop(self) -> None:
+        """At once, as when it dies: it recovers from its log at the next start."""
         self._process.send_signal(signal.SIGQUIT)
         self._process.wait()
-        self._log.close()

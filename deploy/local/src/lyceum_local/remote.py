@@ -35,7 +35,7 @@ def readiness(config: Config, service: str) -> tuple[bool, str]:
         status, text = ask(config.ports["app"], "GET", f"/api/{service}/readyz", headers={}, patience=5)
     except PlatformError as e:
         return False, str(e.__cause__)
-    return status == 200, "" if status == 200 else f"{status} {text.strip()[:400]}"
+    return status == 200, "" if status == 200 else _told(status, text)
 
 
 class Operator:
@@ -56,7 +56,7 @@ class Operator:
             body=urlencode(form),
         )
         if status != 200:
-            raise PlatformError(f"identity gave the operator no token: {status} {text[:400]}")
+            raise PlatformError(f"identity gave the operator no token: {_told(status, text)}")
         self._token: str = json.loads(text)["access_token"]
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
@@ -87,4 +87,6 @@ def _told(status: int, text: str) -> str:
         problem = json.loads(text)
     except ValueError:
         return f"{status}: {text[:400]}"
+    if red := problem.get("red"):
+        return "; ".join(f"{part}: {why}" for part, why in red.items())
     return f"{problem.get('title', status)}: {problem.get('detail') or text[:400]}"

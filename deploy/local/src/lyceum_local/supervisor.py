@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 
 from lyceum_local import kafka, postgres
-from lyceum_local.config import Config, environment, load
+from lyceum_local.config import Config, environment, load, port_claims
 from lyceum_local.paths import LEDGER_SERVICES, OTHER_SERVICES, SERVICES, cache_folder, repository
 
 LOG_LIMIT = 10 * 1024 * 1024
@@ -95,9 +95,7 @@ def parts(config: Config) -> list[Part]:
         before=lambda: _prepare_kafka(cache, config),
     )
     ours = ("gateway", *SERVICES) if config.split else ("ledger", *OTHER_SERVICES)
-    # One arena for all threads: glibc would keep one for each of them.
-    variables = environment(passed_on()) | {"MALLOC_ARENA_MAX": "1", "TZ": "UTC"}
-    return [database, broker, *(Part(n, host(n, data), variables) for n in ours)]
+    return [database, broker, *(Part(n, host(n, data), surroundings()) for n in ours)]
 
 
 PASSED_ON = (
@@ -111,6 +109,12 @@ PASSED_ON = (
 
 def passed_on() -> dict[str, str]:
     return {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+
+
+def surroundings() -> dict[str, str]:
+    """What every process of ours has in its environment."""
+    # One arena for all threads: glibc would keep one for each of them.
+    return environment(passed_on()) | {"MALLOC_ARENA_MAX": "1", "TZ": "UTC"}
 
 
 def host(part: str, data: Path) -> list[str]:
@@ -350,10 +354,13 @@ class Supervisor:
         stop = asyncio.create_task(self.stopping.wait())
         await asyncio.wait({chores[0], stop}, return_when=asyncio.FIRST_COMPLETED)
         keepers += [asyncio.create_task(self.keep(p)) for p in every[2:]]
-        while not self.stopping.is_set():
-            rotate(self.logs)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.stopping.wait(), 10)
+        with port_claims() as claims:
+            while not self.stopping.is_set():
+                rotate(self.logs)
+                for port in self.config.ports.values():
+                    claims.hold(port)  # when `up` has let go of them
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.stopping.wait(), 10)
         self.say("stopping")
         await self.end(every[2:])
         await self.end(every[:2])

@@ -31,6 +31,7 @@ Handler = Callable[[Tx, Any, Meta], Awaitable[None]]
 Consumes = Mapping[str, Mapping[type[Message], Handler]]
 
 TRIES = 5
+BATCH = 2000  # records in one transaction at most
 
 _CREATE = text(
     "INSERT INTO progress (consumer, feed, partition)"
@@ -39,14 +40,24 @@ _CREATE = text(
 _PLACES = text("SELECT feed, partition, next, last_id, generation FROM progress WHERE consumer = :consumer")
 # In partition order: two members that overlap during a rebalance queue up instead of deadlocking.
 _LOCK = text(
-    "SELECT feed, partition, next, last_id, generation, tries FROM progress"
+    "SELECT feed, partition, next, last_id, generation, tries, had_until FROM progress"
     " WHERE consumer = :consumer AND (feed, partition) IN"
     " (SELECT * FROM unnest(CAST(:feeds AS text[]), CAST(:partitions AS smallint[])))"
     " ORDER BY feed, partition FOR UPDATE"
 )
+# With what was handled: after a restore it tells what to handle again (reconcile.py).
 _ADVANCE = text(
-    "UPDATE progress SET next = :after, last_id = :last_id, generation = :generation, tries = 0"
-    " WHERE consumer = :consumer AND feed = :feed AND partition = :partition AND next = :before"
+    "WITH advanced AS ("
+    " UPDATE progress SET next = :after, last_id = :last_id, generation = :generation, tries = 0"
+    " WHERE consumer = :consumer AND feed = :feed AND partition = :partition AND next = :before RETURNING 1)"
+    " INSERT INTO handled (consumer, feed, partition, first, ids)"
+    " SELECT :consumer, :feed, :partition, :before, CAST(:ids AS uuid[]) FROM advanced"
+)
+# Backups and Kafka's retention are younger.
+_FORGET = text("DELETE FROM handled WHERE at < now() - interval '40 days'")
+_RETURNED = text(
+    "UPDATE superseded SET returned_at = now() WHERE consumer = :consumer AND event_id = ANY(CAST(:ids AS uuid[]))"
+    " AND returned_at IS NULL RETURNING event_id"
 )
 _TRY = text(
     "UPDATE progress SET tries = greatest(tries + :by, 0) WHERE consumer = :consumer AND feed = :feed"
@@ -54,6 +65,7 @@ _TRY = text(
 )
 _ALARM = text(
     "UPDATE progress SET alarm = :alarm WHERE consumer = :consumer AND feed = :feed AND partition = :partition"
+    " AND (:alarm <> '' OR alarm LIKE 'red:%')"
 )
 _HEALED = text(
     "UPDATE progress SET healed = healed + :events"
@@ -82,6 +94,7 @@ class Poison(Exception):
 class Progressed(NamedTuple):
     place: Place
     tries: int
+    had_until: int
 
 
 @dataclass
@@ -98,9 +111,13 @@ class HandlerSink:
             for handlers in self.consumes.values()
             for kind, handler in handlers.items()
         }
-        # How many records one transaction takes. It grows from 1 after a start or a failure, so that an event that
-        # kills the process meets its tries alone and is parked in the end.
-        self.batch = 1
+        # How many records of a partition one transaction takes. It grows from 1 after a start or a failure, so that
+        # an event that kills the process meets its tries alone and is parked in the end, however much flows beside it.
+        self._batches: dict[Partition, int] = {}
+
+    @property
+    def remedy(self) -> str:
+        return f"lyceum reconcile {self.consumer}"
 
     async def prepare(self) -> None:
         """Create the progress rows; once per start."""
@@ -120,15 +137,15 @@ class HandlerSink:
         self, records: Mapping[Partition, Sequence[Record]], cut: Cutter
     ) -> dict[Partition, tuple[Place, Cut]]:
         results: dict[Partition, tuple[Place, Cut]] = {}
-        todo = {p: sorted(rs, key=lambda r: r.position) for p, rs in records.items()}
+        todo = await self._without_had({p: sorted(rs, key=lambda r: r.position) for p, rs in records.items()})
         lost_races = 0
         while todo:
-            some = _first(todo, self.batch)
+            some = self._next(todo)
             try:
                 done = await self._apply_once(some, cut)
             except Poison as poison:
                 log.warning("handler failed", error=str(poison), **_named(poison.record))
-                self.batch = 1
+                self._batches[poison.record.feed, poison.record.partition] = 1
                 continue
             except Exception as e:
                 lost_races += 1
@@ -136,18 +153,47 @@ class HandlerSink:
                     raise
                 await asyncio.sleep(random.uniform(0, 0.02))  # noqa: S311
                 continue
-            self.batch = min(self.batch * 2, 2000)
             for partition, (place, result) in done.items():
+                if result.run:
+                    self._batches[partition] = min(self._batch(partition) * 2, BATCH)
                 rest = todo.pop(partition)[len(some[partition]) :]
                 if rest and not result.waiting and not result.red:
                     todo[partition] = rest
                 results[partition] = (place, replace(result, waiting=(*result.waiting, *rest)))
         return results
 
+    def _batch(self, partition: Partition) -> int:
+        return self._batches.get(partition, 1)
+
+    async def _without_had(
+        self, records: Mapping[Partition, Sequence[Record]]
+    ) -> dict[Partition, Sequence[Record]]:
+        """Drop what was had before a start: it would use up the small batches in which a killer is to be met alone."""
+        careful = [p for p in records if self._batch(p) == 1]
+        places = await self.places(careful) if careful else {}
+        fresh = {
+            p: [r for r in rs if r.position >= places[p].next] if p in places else rs
+            for p, rs in records.items()
+        }
+        return {p: rs for p, rs in fresh.items() if rs}
+
+    def _next(self, todo: Mapping[Partition, Sequence[Record]]) -> dict[Partition, Sequence[Record]]:
+        """For one transaction: a record that is to be met alone, else a batch over all partitions."""
+        for partition, records in todo.items():
+            if self._batch(partition) == 1:
+                return {partition: records[:1]}
+        taken: dict[Partition, Sequence[Record]] = {}
+        room = BATCH
+        for partition, records in todo.items():
+            if room:
+                taken[partition] = records[: min(self._batch(partition), room)]
+                room -= len(taken[partition])
+        return taken
+
     async def _apply_once(
         self, records: Mapping[Partition, Sequence[Record]], cut: Cutter
     ) -> dict[Partition, tuple[Place, Cut]]:
-        alone = self.batch == 1
+        alone = all(self._batch(partition) == 1 for partition in records)
         tries = await self.count_try(records, 1) if alone else 0
         try:
             return await self._transact(records, cut, tries)
@@ -170,11 +216,13 @@ class HandlerSink:
                 result = cut(partition, place, some)
                 results[partition] = (result.place_after(place), result)
             run = [r for _, result in results.values() for r in result.run]
-            published = await self._handle(conn, run, tries=tries)
+            again = [r for r in run if r.position < places[r.feed, r.partition].had_until]
+            had = await self._returned(conn, again)
+            published = await self._handle(conn, [r for r in run if r.id not in had], tries=tries)
             failpoint("consumer.handled")
             for partition, (after, result) in results.items():
                 if result.run:
-                    await self._advance(conn, partition, places[partition].place, after)
+                    await self._advance(conn, partition, places[partition].place, after, result.run)
         if published:
             self.ledger.wake()
         return results
@@ -201,9 +249,16 @@ class HandlerSink:
             {"consumer": self.consumer, "feeds": [f for f, _ in keys], "partitions": [p for _, p in keys]},
         )
         return {
-            (r.feed, r.partition): Progressed(Place(r.next, r.last_id, r.generation), r.tries)
+            (r.feed, r.partition): Progressed(Place(r.next, r.last_id, r.generation), r.tries, r.had_until)
             for r in rows.all()
         }
+
+    async def _returned(self, conn: AsyncConnection, records: Sequence[Record]) -> set[str]:
+        """Which of them had their effect before the producer was restored, and come again under another number."""
+        if not records:
+            return set()
+        rows = await conn.execute(_RETURNED, {"consumer": self.consumer, "ids": [r.id for r in records]})
+        return {str(row.event_id) for row in rows.all()}
 
     async def _handle(self, conn: AsyncConnection, run: Sequence[Record], *, tries: int) -> bool:
         """Each tenant's events together, in order; order between partitions means nothing. True when events were
@@ -279,7 +334,12 @@ class HandlerSink:
         return published
 
     async def _advance(
-        self, conn: AsyncConnection, partition: Partition, before: Place, after: Place
+        self,
+        conn: AsyncConnection,
+        partition: Partition,
+        before: Place,
+        after: Place,
+        run: Sequence[Record],
     ) -> None:
         done = await conn.execute(
             _ADVANCE,
@@ -291,6 +351,7 @@ class HandlerSink:
                 "after": after.next,
                 "last_id": after.last_id,
                 "generation": after.generation,
+                "ids": [r.id for r in run],
             },
         )
         # We hold the row's lock: anything else would mean two members handled the same run.
@@ -327,6 +388,11 @@ class HandlerSink:
     async def raise_alarm(self, partition: Partition, alarm: str) -> None:
         await self._note(_ALARM, partition, alarm=alarm[:1000])
 
+    async def forget(self) -> None:
+        """What was handled so long ago that no backup is as old."""
+        async with self.ledger.engine.begin() as conn:
+            await conn.execute(_FORGET)
+
     async def count_healed(self, partition: Partition, events: int) -> None:
         await self._note(_HEALED, partition, events=events)
 
@@ -334,18 +400,6 @@ class HandlerSink:
         async with self.ledger.engine.begin() as conn:
             row = {"consumer": self.consumer, "feed": partition[0], "partition": partition[1], **values}
             await conn.execute(statement, row)
-
-
-def _first(todo: Mapping[Partition, Sequence[Record]], limit: int) -> dict[Partition, Sequence[Record]]:
-    """The first `limit` records over all partitions."""
-    taken: dict[Partition, Sequence[Record]] = {}
-    for partition, records in todo.items():
-        if limit <= 0:
-            break
-        if records:
-            taken[partition] = records[:limit]
-            limit -= len(taken[partition])
-    return taken
 
 
 def _named(record: Record) -> dict[str, object]:

@@ -9,6 +9,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from lyceum_kit.errors import Unavailable
+
 # What a handler may block on at most. A process frozen inside a transaction holds row locks: the server frees them.
 SESSION = {"timezone": "UTC", "idle_in_transaction_session_timeout": "5000", "lock_timeout": "4000"}
 
@@ -28,6 +30,7 @@ def make_engine(url: str, *, pool: int = 10, application: str = "lyceum") -> Asy
         max_overflow=pool,
         pool_timeout=5,
         pool_use_lifo=True,
+        hide_parameters=True,  # an error's text goes to logs and parked events: no place for personal data
         connect_args={"server_settings": {**SESSION, "application_name": application}, "timeout": 5},
     )
 
@@ -54,18 +57,22 @@ async def driver(conn: AsyncConnection) -> AsyncGenerator[asyncpg.Connection]:
 
 # A lost race: doing it again from the start is right and cheap.
 _RACES = ("40001", "40P01", "55P03")
+# OSError: of the network; one with a file name is of a file. InternalClientError: what asyncpg says of a connection
+# that breaks while a statement is on its way.
+_AWAY = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 # The server went away or refuses connections for a while; class 08, 57P0x, 53xxx, 25P03 (idle in transaction).
 _OUTAGES = ("08", "57P", "53", "25P03")
 
 
+def _drivers(error: BaseException) -> tuple[BaseException | None, ...]:
+    """The error, and what the driver said, whether it came through SQLAlchemy or straight from asyncpg."""
+    inner = error.orig if isinstance(error, DBAPIError) else None
+    return (error, error.__cause__, inner, inner.__cause__ if inner else None)
+
+
 def sqlstate(error: BaseException) -> str:
-    """PostgreSQL's code of an error, whether it came through SQLAlchemy or straight from asyncpg; else ''."""
-    if isinstance(error, DBAPIError):
-        error = error.orig or error
-    for candidate in (error, error.__cause__):
-        if code := getattr(candidate, "sqlstate", None):
-            return str(code)
-    return ""
+    """PostgreSQL's code of an error; else ''."""
+    return next((str(code) for e in _drivers(error) if (code := getattr(e, "sqlstate", None))), "")
 
 
 def is_race(error: BaseException) -> bool:
@@ -75,7 +82,7 @@ def is_race(error: BaseException) -> bool:
 
 def is_outage(error: BaseException) -> bool:
     """PostgreSQL or the network to it is down: nothing about this request is wrong."""
-    if isinstance(error, (OSError, TimeoutError, asyncpg.InterfaceError)):
+    if any(isinstance(e, _AWAY) and not getattr(e, "filename", None) for e in _drivers(error)):
         return True
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
@@ -85,3 +92,8 @@ def is_outage(error: BaseException) -> bool:
     ):
         return True
     return sqlstate(error).startswith(_OUTAGES)
+
+
+def understood(error: Exception) -> Exception:
+    """An outage as what callers are told of it; any other error as it is."""
+    return Unavailable("The database cannot be reached", retry_after=2) if is_outage(error) else error

@@ -147,7 +147,8 @@ def read_record(
 ) -> Record:
     """Never raises: what cannot be read comes back with `meta=None`, to be checked against the ledger."""
     try:
-        meta = _meta(feed, partition, headers)
+        # A key and a body every event has, if only an empty one; a tombstone is not the producer's.
+        meta = None if key is None or value is None else _meta(feed, partition, headers)
     except (KeyError, ValueError):
         meta = None
     return Record(

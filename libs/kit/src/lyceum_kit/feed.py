@@ -19,7 +19,12 @@ from lyceum_kit.topics import feeds
 ROWS_A_MESSAGE = 200
 READ_LIMIT = 10_000
 
-_HEADS = "SELECT partition, head, sent FROM feed_head WHERE feed = $1 ORDER BY partition"
+_HEADS = """
+SELECT h.partition, h.head, h.sent, coalesce(p.id::text, '') AS head_id
+FROM feed_head h
+LEFT JOIN feed_position p ON p.feed = h.feed AND p.partition = h.partition AND p.position = h.head
+WHERE h.feed = $1 ORDER BY h.partition
+"""
 _GENERATIONS = "SELECT partition, generation, start FROM feed_generation WHERE feed = $1 ORDER BY generation"
 _READ = """
 SELECT p.partition, p.position, g.generation,
@@ -75,18 +80,16 @@ class FeedSource:
 
     async def heads(self, feed: str) -> pb.HeadsResponse:
         pool = await self._connected()
-        try:
-            async with pool.acquire() as connection:
-                rows = await connection.fetch(_HEADS, feed)
-                generations = await connection.fetch(_GENERATIONS, feed)
-        except Exception as e:
-            raise _unavailable(e) from e
+        async with pool.acquire() as connection:
+            rows = await connection.fetch(_HEADS, feed)
+            generations = await connection.fetch(_GENERATIONS, feed)
         return pb.HeadsResponse(
             partitions=[
                 pb.PartitionHead(
                     partition=row["partition"],
                     head=row["head"],
                     sent=row["sent"],
+                    head_id=row["head_id"],
                     generations=[
                         pb.Generation(generation=g["generation"], start=g["start"])
                         for g in generations
@@ -100,11 +103,8 @@ class FeedSource:
     async def read(self, feed: str, partition: int, first: int, end: int) -> list[pb.FeedRecord]:
         """Positions first … end - 1."""
         pool = await self._connected()
-        try:
-            async with pool.acquire() as connection:
-                rows = await connection.fetch(_READ, feed, partition, first, end)
-        except Exception as e:
-            raise _unavailable(e) from e
+        async with pool.acquire() as connection:
+            rows = await connection.fetch(_READ, feed, partition, first, end)
         return [
             pb.FeedRecord(
                 headers=dict(to_headers(meta_of(feed, row))), key=row["key"].encode(), value=row["data"]
@@ -118,29 +118,23 @@ class FeedSource:
 
     async def _connected(self) -> asyncpg.Pool:
         if self._pool is None:
-            try:
-                self._pool = await asyncpg.create_pool(
-                    db.dsn(self._url),
-                    min_size=0,
-                    max_size=4,
-                    timeout=5,
-                    setup=self._as_relay,
-                    server_settings={**db.SESSION, "application_name": "feed"},
-                )
-            except Exception as e:
-                raise _unavailable(e) from e
+            self._pool = await asyncpg.create_pool(
+                db.dsn(self._url),
+                min_size=0,
+                max_size=4,
+                timeout=5,
+                init=self._as_relay,
+                reset=_nothing,
+                server_settings={**db.SESSION, "application_name": "feed"},
+            )
         return self._pool
 
     async def _as_relay(self, connection: Any) -> None:
         await connection.execute(f'SET ROLE "{self._role}"')
 
 
-def _unavailable(error: Exception) -> Exception:
-    return (
-        Unavailable("The ledger's database cannot be reached", retry_after=2)
-        if db.is_outage(error)
-        else error
-    )
+async def _nothing(connection: Any) -> None:
+    """Instead of the pool's reset: single SELECTs leave nothing behind, and consumers ask every two seconds."""
 
 
 def event_feed(sources: dict[str, FeedSource]) -> RpcService:
@@ -160,6 +154,12 @@ class Head:
     head: int
     sent: int
     generations: tuple[tuple[int, int], ...]  # (generation, start), oldest first
+    id: str = ""  # the event at `head`
+
+    @property
+    def generation(self) -> int:
+        """The newest."""
+        return self.generations[-1][0] if self.generations else 0
 
     def generation_at(self, position: int) -> int:
         """The generation that position belongs to: the last one that starts at or before it."""
@@ -182,7 +182,7 @@ class FeedReader:
         except grpc.aio.AioRpcError as e:
             raise Unavailable(f"{feed}: its EventFeed does not answer: {e.code().name} {e.details()}") from e
         return [
-            Head(p.head, p.sent, tuple((g.generation, g.start) for g in p.generations))
+            Head(p.head, p.sent, tuple((g.generation, g.start) for g in p.generations), p.head_id)
             for p in answer.partitions
         ]
 

@@ -2,14 +2,15 @@
 
 import asyncio
 import base64
-import binascii
+import contextlib
 import json
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated, Any, Generic, Protocol, TypeVar, cast
+from typing import Annotated, Any, Generic, Protocol, TypeVar, cast, overload
+from urllib.parse import parse_qsl
 
 import structlog
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
@@ -19,12 +20,12 @@ from fastapi.routing import iter_route_contexts
 from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, PydanticCustomError, PydanticSerializationError, core_schema, to_json
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lyceum_kit import telemetry
+from lyceum_kit import db, telemetry
 from lyceum_kit.errors import (
     Forbidden,
     Invalid,
@@ -39,6 +40,8 @@ from lyceum_kit.tokens import Caller, Verifier
 
 log = structlog.get_logger()
 
+A = TypeVar("A")
+B = TypeVar("B")
 T = TypeVar("T")
 Check = Callable[[], Awaitable[None]]
 
@@ -49,6 +52,10 @@ CHECK_SECONDS = 2.0
 # A body may take this long, and longer while it arrives at this rate: an upload may be slow, not a trickle.
 BODY_SECONDS = 20.0
 BODY_BYTES_PER_SECOND = 50_000
+
+# What is still read, and for how long, of a body that is refused: a client that is sending hears nothing else.
+DRAIN_BYTES = 16 * MIB
+DRAIN_SECONDS = 5.0
 
 HEADERS = {
     "x-content-type-options": "nosniff",
@@ -127,9 +134,31 @@ class Model(BaseModel):
 
 def _as_json(data: Any) -> bytes:
     try:
-        return to_json(data)
-    except PydanticSerializationError as e:  # a lone surrogate
-        raise PydanticCustomError("not_json", "Input should be valid Unicode") from e
+        body = to_json(data)
+    except PydanticSerializationError:  # a lone surrogate
+        body = b""
+    if (not body or b"\\u0000" in body) and (where := _unstorable(data)) is not None:
+        error = PydanticCustomError("unstorable", "Input should have neither NUL nor lone surrogates")
+        raise ValidationError.from_exception_data("body", [{"type": error, "loc": where, "input": None}])
+    return body
+
+
+def _unstorable(data: Any) -> tuple[str | int, ...] | None:
+    """Where the first text is that PostgreSQL cannot keep; None when there is none."""
+    match data:
+        case str():
+            return () if "\0" in data or data.encode(errors="ignore").decode() != data else None
+        case dict():
+            items = list(cast("dict[str, Any]", data).items())
+        case list():
+            items = list(enumerate(cast("list[Any]", data)))
+        case _:
+            return None
+    for key, value in items:
+        inner = () if _unstorable(key) is not None else _unstorable(value)
+        if inner is not None:
+            return (key.encode(errors="replace").decode() if isinstance(key, str) else key, *inner)
+    return None
 
 
 class Page(BaseModel, Generic[T]):
@@ -145,6 +174,20 @@ class Paging:
 
     limit: int
     after: tuple[str, ...]
+
+    @overload
+    def place(self, kind: Callable[[str], A], /) -> A | None: ...
+    @overload
+    def place(self, kind: Callable[[str], A], other: Callable[[str], B], /) -> tuple[A, B] | None: ...
+    def place(self, *kinds: Callable[[str], Any]) -> Any:
+        """The last row's sort key, read back by the kinds of its parts; None on the first page."""
+        if not self.after:
+            return None
+        try:
+            parts: list[Any] = [kind(part) for kind, part in zip(kinds, self.after, strict=True)]
+        except (ValueError, OverflowError) as e:
+            raise Malformed("`after` is not a cursor of this list") from e
+        return tuple(parts) if len(parts) > 1 else parts[0]
 
 
 def _paging(
@@ -173,31 +216,16 @@ def cursor(*parts: object) -> str:
 def read_cursor(text: str) -> tuple[str, ...]:
     try:
         parts: Any = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (ValueError, binascii.Error) as e:
+        if not isinstance(parts, list) or not all(_storable(p) for p in cast("list[Any]", parts)):
+            raise ValueError("not the parts of a key")
+    except (ValueError, RecursionError) as e:
         raise Malformed("`after` is not a cursor of this list") from e
-    if not isinstance(parts, list) or not all(isinstance(p, str) for p in cast("list[Any]", parts)):
-        raise Malformed("`after` is not a cursor of this list")
     return tuple(cast("list[str]", parts))
 
 
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len({name for name, _ in pairs}) != len(pairs):
-        raise ValueError("a name appears twice")
-    return dict(pairs)
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def read_json(body: bytes) -> Any:
-    """For routes that take raw bytes. Refuses what parsers disagree on: double names, NaN, surrogates."""
-    try:
-        value = json.loads(body.decode(), object_pairs_hook=_pairs, parse_constant=_no_constant)
-        json.dumps(value, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as e:
-        raise Malformed("The body is not valid JSON") from e
-    return value
+def _storable(part: Any) -> bool:
+    # Raises ValueError, as a UnicodeEncodeError, for a lone surrogate.
+    return isinstance(part, str) and b"\0" not in part.encode()
 
 
 # Problems (RFC 9457)
@@ -278,10 +306,17 @@ class _BodyRefused(HTTPException):
 class _Edge:
     """Outermost: security headers, body limit and pace, unhandled errors, time."""
 
-    def __init__(self, app: ASGIApp, service: str, limits: Callable[[], Sequence["_Limit"]]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        service: str,
+        limits: Callable[[], Sequence["_Limit"]],
+        draining: Callable[[], bool],
+    ) -> None:
         self._app = app
         self._service = service
         self._limits = limits
+        self._draining = draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -289,6 +324,20 @@ class _Edge:
             return
         started = time.perf_counter()
         status = 0
+        arrived = False  # the whole body
+
+        async def receiving() -> Message:
+            nonlocal arrived
+            message = await receive()
+            arrived = not message.get("more_body", False)
+            return message
+
+        async def drain() -> None:
+            left = DRAIN_BYTES
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_SECONDS):
+                    while left > 0 and not arrived:
+                        left -= len((await receiving()).get("body", b""))
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -296,20 +345,34 @@ class _Edge:
                 status = message["status"]
                 sent = {name.lower() for name, _ in message.get("headers", ())}
                 missing = [(k.encode(), v.encode()) for k, v in HEADERS.items() if k.encode() not in sent]
+                if self._draining():  # or the next request would meet a door that is just being shut
+                    missing.append((b"connection", b"close"))
                 message = {**message, "headers": [*message.get("headers", ()), *missing]}
+            elif status == 413 and not message.get("more_body"):
+                # Closed with bytes unread, a connection is reset, and the answer is lost with it.
+                await send({**message, "more_body": True})
+                await drain()
+                message = {"type": "http.response.body"}
             await send(message)
 
         limit = self._limit(scope)
         try:
             if _content_length(scope) > limit:
                 await _too_large(limit)(scope, receive, send_with_headers)
+            elif fault := _nul_in_address(scope):
+                await problem_of(fault)(scope, receive, send_with_headers)
             else:
-                await self._app(scope, _paced(receive, limit), send_with_headers)
+                await self._app(scope, _paced(receiving, limit), send_with_headers)
         except _BodyRefused as refused:  # raised past the app's own handlers, in a mounted ASGI app
             if status:
                 raise
             await refused.response(scope, receive, send_with_headers)
         except Exception as error:
+            away = db.understood(error)
+            if isinstance(away, LyceumError) and not status:
+                log.warning("request failed", error=f"{type(error).__name__}: {error}")
+                await problem_of(away)(scope, receive, send_with_headers)
+                return
             log.exception("unhandled error", method=scope["method"], path=scope["path"])
             span = trace.get_current_span()
             span.record_exception(error)
@@ -340,6 +403,18 @@ class _Limit:
     size: int
 
 
+def _nul_in_address(scope: Scope) -> LyceumError | None:
+    """No id has a NUL, and no text that a search could find: PostgreSQL cannot even be asked for one."""
+    if "\0" in scope["path"]:
+        return NotFound()
+    if b"%00" in scope["query_string"]:
+        names = [n for n, value in parse_qsl(scope["query_string"].decode("latin-1")) if "\0" in n + value]
+        return Invalid(
+            errors=[{"field": n.replace("\0", ""), "message": "has a NUL character"} for n in names]
+        )
+    return None
+
+
 def _content_length(scope: Scope) -> int:
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit():
@@ -349,7 +424,7 @@ def _content_length(scope: Scope) -> int:
 
 def _too_large(limit: int) -> Response:
     answer = problem_of(TooLarge(f"At most {limit} bytes are taken here", limit=limit))
-    # The rest of the body is not read, so the connection cannot be used again.
+    # The rest of the body is not used, and perhaps not read: the connection cannot be used again.
     answer.headers["connection"] = "close"
     return answer
 
@@ -436,7 +511,10 @@ class _App(FastAPI):
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
-    """FastAPI's, with what is true of every operation: errors are problems, and who may call."""
+    """FastAPI's, with what is true of every operation: errors are problems, and who may call.
+
+    A route that has more errors than all have names them: `responses={429: {}}`.
+    """
     document = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
@@ -446,10 +524,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
-    answer = {
-        "description": "A problem",
-        "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
+    problems = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     guarded = {
         (route.path, method)
         for route in iter_route_contexts(app.routes)
@@ -459,14 +534,14 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             responses = operation["responses"]
-            responses.pop("422", None)
-            wanted = {"400": "", "404": "", "413": "", "422": ""}
+            wanted = {"400", "404", "413", "422", "503"}
+            if method != "get":
+                wanted |= {"408", "409"}
             if (path, method.upper()) in guarded:
                 operation["security"] = [{"bearer": []}]
-                wanted |= {"401": "", "403": ""}
-            for status in sorted(wanted):
-                responses.setdefault(status, {**answer, "description": HTTPStatus(int(status)).phrase})
-            responses.setdefault("default", answer)
+                wanted |= {"401", "403"}
+            for status in sorted(wanted | {s for s in responses if s >= "400"}):
+                responses[status] = {"description": HTTPStatus(int(status)).phrase, "content": problems}
     return document
 
 
@@ -495,16 +570,23 @@ def make_app(
         },
     )
     app.state.verifier = verifier
+    app.state.draining = False
+    app.state.checks = dict(checks or {})
     app.add_exception_handler(LyceumError, _on_lyceum_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
-    app.add_middleware(_Edge, service=service, limits=lambda: app.limits)
-    app.include_router(_probes(app, checks or {}), prefix=prefix)
+    app.add_middleware(_Edge, service=service, limits=lambda: app.limits, draining=lambda: app.state.draining)
+    app.include_router(_probes(app), prefix=prefix)
     app.include_router(router, prefix=prefix)
     return app
 
 
-def _probes(app: FastAPI, checks: Mapping[str, Check]) -> APIRouter:
+def drain(app: FastAPI) -> None:
+    """Readiness turns red and connections are no longer kept; requests are answered as before."""
+    app.state.draining = True
+
+
+def _probes(app: FastAPI) -> APIRouter:
     router = APIRouter(dependencies=[public], include_in_schema=False)
 
     @router.get("/livez")
@@ -513,6 +595,9 @@ def _probes(app: FastAPI, checks: Mapping[str, Check]) -> APIRouter:
 
     @router.get("/readyz")
     async def readyz() -> Response:
+        if app.state.draining:
+            return problem(503, "stopping", "Stopping", "This process is about to end", {"retry_after": 1})
+        checks: Mapping[str, Check] = app.state.checks
         results = await asyncio.gather(*(_checked(check) for check in checks.values()))
         parts = dict(zip(checks, results, strict=True))
         red = {name: why for name, why in parts.items() if why}
@@ -544,8 +629,7 @@ async def _checked(check: Check) -> str:
             await check()
     except TimeoutError:
         return f"no answer in {CHECK_SECONDS:.0f} s"
-    except LyceumError as e:
-        return e.detail
     except Exception as e:  # noqa: BLE001 - reported, which is what a check is for
-        return type(e).__name__
+        error = db.understood(e)
+        return error.detail if isinstance(error, LyceumError) else type(error).__name__
     return ""

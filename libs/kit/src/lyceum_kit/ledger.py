@@ -22,7 +22,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from lyceum_kit import db
-from lyceum_kit.errors import Conflict, Unavailable
+from lyceum_kit.errors import Conflict
+from lyceum_kit.failpoints import failpoint
 from lyceum_kit.ids import Clock, NewId, new_id, utc_now
 from lyceum_kit.telemetry import current_traceparent
 from lyceum_kit.topics import Feed
@@ -272,7 +273,7 @@ class Ledger:
                     raise
             except Exception as e:
                 if db.is_outage(e):
-                    raise Unavailable("The database cannot be reached", retry_after=2) from e
+                    raise db.understood(e) from e
                 if not db.is_race(e) or attempt == ATTEMPTS - 1:
                     raise
             # Two who met once meet again unless one waits a little longer.
@@ -287,6 +288,7 @@ class Ledger:
             yield tx
             published = tx.has_events
             await tx.flush()
+        failpoint("ledger.appended")
         if published:
             self.wake()
 
@@ -300,8 +302,13 @@ class Ledger:
                 yield conn
         except Exception as e:
             if db.is_outage(e):
-                raise Unavailable("The database cannot be reached", retry_after=2) from e
+                raise db.understood(e) from e
             raise
+
+    async def check(self) -> None:
+        """For readiness: the database answers."""
+        async with self.engine.connect() as conn:
+            await conn.execute(text("SELECT 1"))
 
     def wake(self) -> None:
         """Tell the relay, in whichever process, that the outbox has something.

@@ -31,15 +31,15 @@ def folder(service: str) -> Path:
     raise LookupError(f"{service!r} has no migrations")
 
 
-def upgrade(service: str, owner_url: str, app_role: str) -> None:
-    """Bring the database to this version, as its owner. Safe again, and from several machines at once."""
+def upgrade(service: str, owner_url: str, app_role: str, *, to: str = "head") -> None:
+    """Bring the database to this version (tests: to an older one), as its owner. Safe again, and from several machines at once."""
     with _one_at_a_time:
-        asyncio.run(_upgrade(service, owner_url, app_role))
+        asyncio.run(_upgrade(service, owner_url, app_role, to))
 
 
-async def upgrade_async(service: str, owner_url: str, app_role: str) -> None:
+async def upgrade_async(service: str, owner_url: str, app_role: str, *, to: str = "head") -> None:
     """The same from inside a running loop."""
-    await asyncio.to_thread(upgrade, service, owner_url, app_role)
+    await asyncio.to_thread(upgrade, service, owner_url, app_role, to=to)
 
 
 def lock_key(service: str) -> int:
@@ -47,7 +47,7 @@ def lock_key(service: str) -> int:
     return zlib.crc32(f"lyceum migrations of {service}".encode())
 
 
-async def _upgrade(service: str, owner_url: str, app_role: str) -> None:
+async def _upgrade(service: str, owner_url: str, app_role: str, to: str) -> None:
     url = owner_url.replace("postgresql+asyncpg://", "postgresql://", 1)
     engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://", 1), poolclass=NullPool)
     lock = {"key": lock_key(service)}
@@ -56,18 +56,18 @@ async def _upgrade(service: str, owner_url: str, app_role: str) -> None:
             # Of the session, not of a transaction: each migration commits by itself.
             await conn.execute(text("SELECT pg_advisory_lock(:key)"), lock)
             await conn.commit()
-            await conn.run_sync(_run, service, app_role)
+            await conn.run_sync(_run, service, app_role, to)
     finally:
         await engine.dispose()  # closes the session, which frees the lock
 
 
-def _run(connection: Connection, service: str, app_role: str) -> None:
+def _run(connection: Connection, service: str, app_role: str, to: str) -> None:
     config = Config()
     # % would be read as interpolation.
     config.set_main_option("script_location", str(folder(service)).replace("%", "%%"))
     config.attributes["connection"] = connection
     config.attributes["app_role"] = app_role
-    command.upgrade(config, "head")
+    command.upgrade(config, to)
 
 
 def run_env() -> None:

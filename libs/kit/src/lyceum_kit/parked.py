@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any, TypedDict
+from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,9 +15,12 @@ from lyceum_kit.topics import feeds, spelled
 
 _LIST = text(
     "SELECT n, consumer, feed, partition, position, kind, tenant, key, event_id, type, reason, tries, parked_at"
-    " FROM parked WHERE consumer = :consumer AND settled IS NULL ORDER BY n LIMIT 500"
+    " FROM parked WHERE consumer = :consumer AND settled IS NULL AND tenant = coalesce(:tenant, tenant)"
+    " ORDER BY n LIMIT 500"
 )
-_ONE = text("SELECT * FROM parked WHERE consumer = :consumer AND n = :n")
+_ONE = text(
+    "SELECT * FROM parked WHERE consumer = :consumer AND n = :n AND tenant = coalesce(:tenant, tenant)"
+)
 _OF_KEY = text(
     "SELECT * FROM parked WHERE consumer = :consumer AND feed = :feed AND key = :key AND settled IS NULL ORDER BY n"
 )
@@ -49,20 +53,20 @@ class ParkedEvent(TypedDict):
 
 
 class Parked:
-    """One consumer's parked events."""
+    """One consumer's parked events: all, or those `of` a tenant. The table stands outside row-level security."""
 
     def __init__(self, sink: HandlerSink) -> None:
         self._sink = sink
 
-    async def open(self) -> list[ParkedEvent]:
+    async def open(self, of: UUID | None = None) -> list[ParkedEvent]:
         async with self._sink.ledger.engine.connect() as conn:
-            rows = await conn.execute(_LIST, {"consumer": self._sink.consumer})
+            rows = await conn.execute(_LIST, {"consumer": self._sink.consumer, "tenant": of and str(of)})
             return [_seen(row) for row in rows.all()]
 
-    async def show(self, n: int) -> dict[str, object]:
+    async def show(self, n: int, of: UUID | None = None) -> dict[str, object]:
         """The event with its headers and its body as text, for a person who decides."""
         async with self._sink.ledger.engine.connect() as conn:
-            row = (await conn.execute(_ONE, {"consumer": self._sink.consumer, "n": n})).one_or_none()
+            row = await self._one(conn, n, of)
         if row is None:
             raise NotFound(f"No parked event {n}")
         kind = feeds()[row.feed].messages.get(row.type)
@@ -81,13 +85,13 @@ class Parked:
             "settled_why": row.settled_why,
         }
 
-    async def replay(self, n: int, *, who: str) -> int:
+    async def replay(self, n: int, *, who: str, of: UUID | None = None) -> int:
         """Handle the event and all later ones of its key, in order, each in its own transaction.
 
         Returns how many were handled; stops at the first that fails again, which stays parked with its new reason.
         """
         async with self._sink.ledger.engine.connect() as conn:
-            row = (await conn.execute(_ONE, {"consumer": self._sink.consumer, "n": n})).one_or_none()
+            row = await self._one(conn, n, of)
         if row is None or row.settled:
             raise NotFound(f"No parked event {n} that waits")
         done = 0
@@ -103,14 +107,18 @@ class Parked:
             if row.type in feeds()[row.feed].messages:
                 await self._handle(row, "upgrade")
 
-    async def discard(self, n: int, *, who: str, why: str) -> None:
+    async def discard(self, n: int, *, who: str, why: str, of: UUID | None = None) -> None:
         """Let one event go unhandled, for a stated reason. Later ones of its key still wait for `replay`."""
         async with self._sink.ledger.engine.begin() as conn:
-            row = (await conn.execute(_ONE, {"consumer": self._sink.consumer, "n": n})).one_or_none()
+            row = await self._one(conn, n, of)
             if row is None or row.settled:
                 raise NotFound(f"No parked event {n} that waits")
             await self._lock(conn, row)
             await conn.execute(_SETTLE, {"n": n, "how": "discarded", "who": who, "why": why})
+
+    async def _one(self, conn: AsyncConnection, n: int, of: UUID | None) -> Any:
+        values = {"consumer": self._sink.consumer, "n": n, "tenant": of and str(of)}
+        return (await conn.execute(_ONE, values)).one_or_none()
 
     async def _replay_next(self, feed: str, key: str, who: str) -> bool:
         async with self._sink.ledger.engine.connect() as conn:

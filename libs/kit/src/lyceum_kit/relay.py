@@ -2,7 +2,8 @@
 
 One is active per service: it holds an advisory lock on the very connection that numbers. A late commit is simply
 numbered later; a stream cannot be misordered, since version n + 1 is only ever appended after n is visible. What
-is sent again carries the same number, so sending needs no memory beyond `sent`, which follows the acks.
+is sent again carries the same number, so sending needs no memory beyond `sent`, which follows the acks. Before
+anything else it makes sure that this is still the ledger that sent what Kafka has (restored.py).
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -22,7 +23,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
-from lyceum_kit import db, telemetry
+from lyceum_kit import db, restored, telemetry
 from lyceum_kit.envelope import meta_of, to_headers
 from lyceum_kit.failpoints import failpoint
 from lyceum_kit.ledger import OUTBOX_CHANNEL
@@ -99,7 +100,7 @@ class Relay:
         self._url = url
         self._role = f"{role}_relay"
         self.feeds = feeds
-        self._kafka = kafka
+        self.kafka = kafka
         self._replication = replication
         self.status = RelayStatus()
         self._wake = asyncio.Event()
@@ -116,20 +117,20 @@ class Relay:
                 OSError,
                 TimeoutError,
                 LostLock,
+                restored.Forked,
                 asyncpg.PostgresError,
                 asyncpg.InterfaceError,
+                asyncpg.InternalClientError,
             ) as e:
-                self.status = RelayStatus(active=False, error=f"{type(e).__name__}: {e}")
+                red = isinstance(e, restored.Forked)
+                self.status = RelayStatus(active=False, error=str(e) if red else f"{type(e).__name__}: {e}")
                 log.warning("relay stopped, trying again", error=self.status.error)
-            pause = 0.1 if time.monotonic() - started > 30 else min(pause * 2, 3.0)
+            pause = 0.1 if time.monotonic() - started > 30 else min(pause * 2, 1.0)
             await asyncio.sleep(pause)
 
     async def _lead(self) -> None:
-        connection = await db.connect(
-            self._url, application="relay", idle_session_timeout=IDLE_SESSION_TIMEOUT
-        )
+        connection = await self.connect("relay", idle_session_timeout=IDLE_SESSION_TIMEOUT)
         try:
-            await connection.execute(f'SET ROLE "{self._role}"')
             # PostgreSQL has no event for a freed advisory lock; waiting inside it would trip the session's time-outs.
             while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK_KEY):  # noqa: ASYNC110
                 await asyncio.sleep(0.5)
@@ -144,6 +145,12 @@ class Relay:
             self.status.active = False
             await _close(connection)
 
+    async def connect(self, application: str, **session: str) -> asyncpg.Connection:
+        """To the ledger, reading every tenant."""
+        connection = await db.connect(self._url, application=application, **session)
+        await connection.execute(f'SET ROLE "{self._role}"')
+        return connection
+
     def _woken(self, *_: object) -> None:
         self._wake.set()
 
@@ -151,7 +158,8 @@ class Relay:
         for feed in self.feeds:
             await connection.execute(_HEADS, feed.name, feed.partitions)
             await connection.execute(_FIRST_GENERATION, feed.name, int(time.time() * 1000), feed.partitions)
-        await ensure_topics(self.feeds, self._kafka, self._replication)
+        await ensure_topics(self.feeds, self.kafka, self._replication)
+        await restored.settle(connection, self.feeds, self.kafka)
         producer = AIOKafkaProducer(
             acks="all",
             # Off: with idempotence aiokafka never expires a batch and hangs on a dead broker (aiokafka #1101).
@@ -161,7 +169,7 @@ class Relay:
             max_request_size=4 * 1024 * 1024,
             request_timeout_ms=5000,
             retry_backoff_ms=100,
-            **self._kafka,
+            **self.kafka,
         )
         try:
             async with asyncio.timeout(SEND_TIMEOUT):
@@ -196,8 +204,8 @@ class Relay:
             failpoint("relay.sent")
             for partition, position in zip(by_partition, acked, strict=True):
                 await connection.execute(_SENT, feed.name, partition, position)
+            telemetry.RELAY_SENT.labels(feed.name).inc(len(rows))
             sent += len(rows)
-        telemetry.RELAY_SENT.inc(sent)
         return count > 0 or sent > 0
 
 

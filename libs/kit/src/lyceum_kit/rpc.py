@@ -14,14 +14,15 @@ import grpc
 import grpc.aio
 import structlog
 from google.protobuf import any_pb2, descriptor_pool, duration_pb2
+from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from lyceum_kit import telemetry
-from lyceum_kit.errors import Forbidden, Invalid, LyceumError, Unauthenticated, Unavailable
+from lyceum_kit import db, telemetry
+from lyceum_kit.errors import Forbidden, Invalid, LyceumError, Malformed, Unauthenticated, Unavailable
 from lyceum_kit.settings import KitSettings
 from lyceum_kit.tokens import Caller, ServiceCredential, TokenSource, Verifier
 
@@ -126,29 +127,28 @@ class _Edge(grpc.aio.ServerInterceptor):  # pyright: ignore[reportMissingTypeArg
             f"{'stream' if handler.response_streaming else 'unary'}_rpc_method_handler"
         )
         wrap = self._streaming if inspect.isasyncgenfunction(inner) else self._single
+        # Requests come as bytes: nothing of a stranger's is parsed, and what cannot be parsed is the caller's fault.
         return getattr(grpc, kind)(
-            wrap(inner, method),
-            request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
+            wrap(inner, method, handler.request_deserializer), response_serializer=handler.response_serializer
         )
 
-    def _single(self, inner: Any, method: str) -> Any:
+    def _single(self, inner: Any, method: str, parse: Callable[[bytes], Message]) -> Any:
         """A coroutine: it returns its answer, or writes a stream of them to the context."""
 
-        async def call(request: Any, context: Any) -> Any:
+        async def call(request: bytes, context: Any) -> Any:
             async with _Call(method, context) as running:
                 await self._admit(method, context)
-                answer = await inner(request, context)
+                answer = await inner(_read(request, parse), context)
                 running.done()
                 return answer
 
         return call
 
-    def _streaming(self, inner: Any, method: str) -> Any:
-        async def call(request: Any, context: Any) -> AsyncIterator[Any]:
+    def _streaming(self, inner: Any, method: str, parse: Callable[[bytes], Message]) -> Any:
+        async def call(request: bytes, context: Any) -> AsyncIterator[Any]:
             async with _Call(method, context) as running:
                 await self._admit(method, context)
-                async for answer in inner(request, context):
+                async for answer in inner(_read(request, parse), context):
                     yield answer
                 running.done()
 
@@ -168,6 +168,26 @@ class _Edge(grpc.aio.ServerInterceptor):  # pyright: ignore[reportMissingTypeArg
             raise Forbidden(f"One of these roles is needed: {', '.join(sorted(roles))}")
         # Each call runs in a task of its own, so nothing has to be put back.
         _caller.set(who)
+
+
+def _read(request: bytes, parse: Callable[[bytes], Message]) -> Message:
+    try:
+        message = parse(request)
+    except DecodeError as e:
+        raise Malformed("The message cannot be decoded") from e
+    if b"\0" in request and (field := _nul(message)):
+        raise Invalid(errors=[{"field": field, "message": "has a NUL character"}])
+    return message
+
+
+def _nul(message: Message) -> str:
+    """The first text with a NUL, which PostgreSQL cannot store; empty when there is none."""
+    for field, value in message.ListFields():
+        for one in value if field.is_repeated else [value]:
+            inner = f".{_nul(one)}" if isinstance(one, Message) else ""
+            if len(inner) > 1 or (isinstance(one, str) and "\0" in one):
+                return field.name + inner
+    return ""
 
 
 def _metadata(context: Any, key: str) -> str:
@@ -219,6 +239,8 @@ class _Call:
                 await self._deadline.__aexit__(kind, error, traceback)
             except TimeoutError:
                 await self._abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"Took longer than {DEADLINE:.0f} s", ())
+            if isinstance(error, Exception):
+                error = db.understood(error)
             if isinstance(error, LyceumError):
                 await self._abort(error.rpc_status, error.detail, details_of(error))
             elif isinstance(error, grpc.aio.AbortError):

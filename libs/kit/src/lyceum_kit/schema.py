@@ -112,3 +112,33 @@ def ledger_tables(role: str | None = None) -> None:
         op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {both}")
     for table in ("progress", "parked", "timers"):
         shared_table(table, role=role)
+    traces(role)
+
+
+def traces(role: str | None = None) -> None:
+    """What finds and mends a restored database (restored.py, reconcile.py). A ledger that was made before these tables
+    gets them by a later migration, hence IF NOT EXISTS."""
+    role = role or app_role()
+    op.execute("ALTER TABLE feed_generation ADD COLUMN IF NOT EXISTS why text NOT NULL DEFAULT ''")
+    # The server and the tables as the relay last saw them; one row.
+    op.execute("""
+        CREATE TABLE IF NOT EXISTS ledger_seen (
+          one boolean PRIMARY KEY DEFAULT true CHECK (one), incarnation text NOT NULL, at timestamptz NOT NULL)""")
+    op.execute(f'GRANT SELECT, INSERT, UPDATE ON ledger_seen TO "{role}_relay"')
+    # Which events a consumer had at positions first, first + 1, …: a row for each run it handled.
+    op.execute("""
+        CREATE TABLE IF NOT EXISTS handled (
+          consumer text NOT NULL, feed text NOT NULL, partition smallint NOT NULL, first bigint NOT NULL,
+          ids uuid[] NOT NULL, at timestamptz NOT NULL DEFAULT now())""")
+    op.execute("CREATE INDEX IF NOT EXISTS handled_by_position ON handled (consumer, feed, partition, first)")
+    op.execute("CREATE INDEX IF NOT EXISTS handled_by_age ON handled USING brin (at)")
+    # Events that had their effect here and then were not the producer's any more. `returned_at`: it has them again.
+    op.execute("""
+        CREATE TABLE IF NOT EXISTS superseded (
+          consumer text NOT NULL, event_id uuid NOT NULL, feed text NOT NULL, partition smallint NOT NULL,
+          position bigint NOT NULL, superseded_at timestamptz NOT NULL DEFAULT now(), superseded_by text NOT NULL,
+          returned_at timestamptz, PRIMARY KEY (consumer, event_id))""")
+    # Below it, what comes may be a superseded event that comes again.
+    op.execute("ALTER TABLE progress ADD COLUMN IF NOT EXISTS had_until bigint NOT NULL DEFAULT 0")
+    for table in ("handled", "superseded"):
+        shared_table(table, role=role)

@@ -4,27 +4,29 @@ The local edition runs several services in one process through the same `Running
 """
 
 import asyncio
-import contextlib
 import signal
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import structlog
 import typer
-import uvicorn
 from fastapi import FastAPI
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 
-from lyceum_kit import logs, system, telemetry
+from lyceum_kit import db, logs, system, telemetry
 from lyceum_kit.consumer import Consumes, HandlerSink
+from lyceum_kit.errors import Unavailable
 from lyceum_kit.feed import FeedReader, FeedSource, event_feed
+from lyceum_kit.http import drain
 from lyceum_kit.intake import Intake
 from lyceum_kit.ledger import Ledger
 from lyceum_kit.parked import Parked
-from lyceum_kit.patience import PatientProtocol
+from lyceum_kit.reconcile import Reconciliation
 from lyceum_kit.relay import Relay
 from lyceum_kit.rpc import Peers, RpcService, make_server
+from lyceum_kit.serving import FINISH_SECONDS, HttpServers
 from lyceum_kit.settings import KitSettings
 from lyceum_kit.timers import TimerHandler, Timers
 from lyceum_kit.tokens import Verifier
@@ -32,6 +34,13 @@ from lyceum_kit.topics import feeds
 from lyceum_kit.wire import Subscription, kafka_options
 
 log = structlog.get_logger()
+
+UNSENT = 10.0  # seconds that events may wait for Kafka before readiness says so
+
+_UNSENT = text(
+    "SELECT coalesce(sum(sent), 0) AS sent,"
+    " coalesce(sum(head - sent), 0) + (SELECT count(*) FROM outbox) AS waiting FROM feed_head"
+)
 
 Task = Callable[[], Awaitable[None]]
 S = TypeVar("S", bound=KitSettings)
@@ -65,6 +74,7 @@ class Workers:
         url = settings.database_url.get_secret_value()
         own = [f for f in feeds().values() if f.producer == service.name]
         self.service = service
+        self.ledger = service.ledger
         self.relay = Relay(
             url, role_of(url), own, kafka_options(settings), replication=settings.kafka_replication
         )
@@ -77,14 +87,34 @@ class Workers:
             else None
         )
         self.parked = Parked(self.sink)
+        self.reconciliation = Reconciliation(self.relay, self.sink, self.intake.reader)
+        self._unsent: tuple[int, float] | None = None  # the last that was sent, and since when
+
+    async def check(self) -> None:
+        """For readiness: red while events are not sent, or not handled, for long."""
+        assert self.service.ledger
+        if self.relay.status.error.startswith("red:"):
+            raise Unavailable(self.relay.status.error)
+        async with self.service.ledger.engine.connect() as conn:
+            row = (await conn.execute(_UNSENT)).one()
+        if not row.waiting:
+            self._unsent = None
+        elif self._unsent is None or self._unsent[0] != row.sent:
+            self._unsent = (row.sent, time.monotonic())
+        elif time.monotonic() - self._unsent[1] > UNSENT:
+            raise Unavailable(f"{row.waiting} events wait to be sent to Kafka")
+        if self.subscription and (why := self.subscription.trouble()):
+            raise Unavailable(why)
 
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.relay.run(), name=f"{self.service.name} relay")
             group.create_task(self.timers.run(), name=f"{self.service.name} timers")
+            group.create_task(system.measure(self), name=f"{self.service.name} gauges")
             if self.subscription:
                 group.create_task(self._consume(self.subscription), name=f"{self.service.name} consumer")
+                group.create_task(_forever(self._forget), name=f"{self.service.name} forgetting")
             for task in self.service.background:
                 group.create_task(_forever(task), name=f"{self.service.name} {task}")
 
@@ -99,12 +129,30 @@ class Workers:
                 await asyncio.sleep(1)
         await subscription.run()
 
+    async def _forget(self) -> None:
+        while True:
+            await asyncio.sleep(3600)
+            await self.sink.forget()
+
 
 def role_of(url: str) -> str:
     """The database role in a URL; the relay's is derived from it."""
     role = make_url(url).username
     assert role, "the database URL names no role"
     return role
+
+
+async def _once_there(task: Task, stop: asyncio.Event) -> None:
+    """A service may start before its database does."""
+    while not stop.is_set():
+        try:
+            await task()
+            return
+        except Exception as e:
+            if not (isinstance(e, Unavailable) or db.is_outage(e)):
+                raise
+            log.warning("start waits", error=f"{type(e).__name__}: {e}")
+            await asyncio.sleep(0.3)
 
 
 async def _forever(task: Task) -> None:
@@ -123,9 +171,10 @@ async def run_services(
     serve: bool = True,
     consume: bool = True,
     app: Any = None,
-    extra_servers: Sequence[uvicorn.Server] = (),
+    more_ports: Sequence[int] = (),
 ) -> None:
-    """Run until SIGTERM or SIGINT, then stop in order: intake of requests, consumers, connections.
+    """Run until SIGTERM or SIGINT. Then, so that no request fails when another replica is there: say that it stops,
+    leave feeds and timers to others, go on answering until balancers have noticed, finish what is under way, close.
 
     `app` replaces the HTTP app of a single service, for a process that hosts several behind one port.
     """
@@ -147,19 +196,17 @@ async def run_services(
     workers = {s.name: Workers(s) for s in services if s.ledger}
     for service in services:
         system.attach(service.http, service.name, workers.get(service.name), sources, service.verifier)
-    tasks: list[asyncio.Task[None]] = []
     for service in services:
         for task in service.on_start:
-            await task()
-    server = None
-    if serve:
+            await _once_there(task, stop)
+    http = server = None
+    serving: list[asyncio.Task[None]] = []
+    if serve and not stop.is_set():
         rpcs = [rpc for s in services for rpc in s.rpc] + ([event_feed(sources)] if sources else [])
         server = make_server(settings, rpcs, services[0].verifier)
         await server.start()
-        http = uvicorn.Server(http_config(settings, app or services[0].http))
-        for one in (http, *extra_servers):
-            one.install_signal_handlers = lambda: None  # type: ignore[method-assign]
-            tasks.append(asyncio.create_task(_serve(one), name="http"))
+        http = HttpServers(settings, app or services[0].http, [settings.http_port, *more_ports])
+        serving = [asyncio.create_task(http.run(), name="http")]
     background = [asyncio.create_task(w.run(), name=name) for name, w in workers.items() if consume]
     background += [
         asyncio.create_task(_forever(task))
@@ -169,19 +216,20 @@ async def run_services(
     ]
     waiting = asyncio.create_task(stop.wait())
     try:
-        done, _ = await asyncio.wait({waiting, *tasks, *background}, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({waiting, *serving, *background}, return_when=asyncio.FIRST_COMPLETED)
         for task in done - {waiting}:
             task.result()
     finally:
         log.info("stopping")
+        for service in services:
+            drain(service.http)
         for task in background:
             task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
-        if server:
-            await server.stop(grace=5)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        noticed = asyncio.sleep(settings.drain_seconds if serving else 0)
+        await asyncio.gather(*background, noticed, return_exceptions=True)
+        if http and server:
+            http.stop()
+            await asyncio.gather(*serving, server.stop(grace=FINISH_SECONDS), return_exceptions=True)
         for service in services:
             for task in service.on_stop:
                 await task()
@@ -194,33 +242,8 @@ async def run_services(
         telemetry.shutdown()
 
 
-def http_config(settings: KitSettings, app: Any, *, port: int | None = None) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        host=settings.http_host,
-        port=settings.http_port if port is None else port,
-        http=PatientProtocol,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=30,
-        h11_max_incomplete_event_size=64 * 1024,
-        lifespan="off",
-    )
-
-
-async def _serve(server: uvicorn.Server) -> None:
-    try:
-        await server.serve()
-    except asyncio.CancelledError:
-        server.should_exit = True
-        with contextlib.suppress(Exception):
-            await server.shutdown()
-        raise
-
-
 def main(build: Callable[[S], Service], settings_class: type[S]) -> None:
-    """The command line of a service: `python -m <service> serve | consume | run | migrate`."""
+    """The command line of a service: `python -m <service> serve | consume | migrate | reconcile`."""
     cli = typer.Typer(no_args_is_help=True, add_completion=False)
 
     @cli.command()
@@ -248,5 +271,29 @@ def main(build: Callable[[S], Service], settings_class: type[S]) -> None:
             role_of(settings.database_url.get_secret_value()),
         )
 
-    _ = serve, consume, migrate
+    @cli.command()
+    def reconcile(
+        yes: Annotated[bool, typer.Option("--yes", help="Mend it; else only tell what is wrong.")] = False,
+    ) -> None:
+        """After a restore: compare with the ledgers and, where told so, go back to where histories part."""
+        if not asyncio.run(_reconcile(build(settings_class()), mend=yes)):
+            raise typer.Exit(1)
+
+    _ = serve, consume, migrate, reconcile
     cli()
+
+
+async def _reconcile(service: Service, *, mend: bool) -> bool:
+    """True when there is no trouble, or none any more. The service may run meanwhile."""
+    workers = Workers(service)
+    assert service.ledger
+    assert service.peers
+    try:
+        reconciliation = workers.reconciliation
+        report = await (reconciliation.mend("command line") if mend else reconciliation.report())
+    finally:
+        await service.peers.close()
+        await service.ledger.close()
+    for line in report.told:
+        typer.echo(line)
+    return not report.trouble

@@ -37,6 +37,11 @@ class KitSettings(BaseSettings):
         default=False, description="List services to grpc clients; on locally, off in `ha`."
     )
 
+    drain_seconds: float = Field(
+        default=5.0,
+        description="How long a stopping process says so and still answers, until balancers notice.",
+    )
+
     app_origin: str = Field(
         default="http://127.0.0.1:8080", description="Where browsers find the app, without a slash."
     )

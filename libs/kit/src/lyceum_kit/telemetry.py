@@ -46,11 +46,15 @@ GAPS_HEALED = Counter(
 EVENTS_HANDLED = Counter("lyceum_events_handled", "Events whose effects are written", ["consumer", "type"])
 HANDLER_SECONDS = Histogram("lyceum_handler_seconds", "Time in an event's handler", ["consumer", "type"])
 PARKED = Counter("lyceum_parked_events", "Events set aside with their key", ["consumer", "feed"])
-# The relay: what committed and has not reached Kafka yet.
-RELAY_OLDEST = Gauge("lyceum_relay_oldest_seconds", "Age of the oldest event not yet numbered")
-RELAY_OUTBOX = Gauge("lyceum_relay_outbox", "Events not yet numbered")
-RELAY_SENT = Counter("lyceum_relay_sent", "Events acknowledged by Kafka")
-TIMERS_LATE = Gauge("lyceum_timers_late", "Timers more than 30 s overdue")
+# What waits for a person.
+PARKED_OPEN = Gauge("lyceum_parked_open", "Events set aside that nobody has settled yet", ["consumer"])
+FEED_RED = Gauge("lyceum_feed_red", "Partitions that stopped until somebody reconciles them", ["consumer"])
+# The relay: what committed and has not reached Kafka yet. `service`: one process may host several.
+RELAY_OLDEST = Gauge("lyceum_relay_oldest_seconds", "Age of the oldest event not yet numbered", ["service"])
+RELAY_OUTBOX = Gauge("lyceum_relay_outbox", "Events not yet numbered", ["service"])
+RELAY_UNSENT = Gauge("lyceum_relay_unsent", "Events numbered, not yet acknowledged by Kafka", ["service"])
+RELAY_SENT = Counter("lyceum_relay_sent", "Events acknowledged by Kafka", ["feed"])
+TIMERS_LATE = Gauge("lyceum_timers_late", "Timers more than 30 s overdue", ["service"])
 # The edges. `route` is the template, never the path: ids would make a series each.
 HTTP_SECONDS = Histogram(
     "lyceum_http_seconds", "Answering HTTP requests", ["service", "method", "route", "status"]

@@ -113,5 +113,5 @@ class Timers:
         late = self._ledger.clock() - timedelta(seconds=30)
         async with self._ledger.engine.connect() as conn:
             row = (await conn.execute(_STATUS, {"late": late, "give_up": GIVE_UP_AFTER})).one()
-        telemetry.TIMERS_LATE.set(row.late)
+        telemetry.TIMERS_LATE.labels(self._ledger.feed.producer).set(row.late)
         return {"pending": row.pending, "late": row.late, "failed": row.failed}

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -25,6 +25,7 @@ from faststream.kafka.message import FAKE_CONSUMER, KafkaMessage
 from faststream.kafka.schemas import Topic
 from faststream.security import BaseSecurity, SASLScram512
 
+from lyceum_kit import db
 from lyceum_kit.envelope import Record, read_record
 from lyceum_kit.errors import Unavailable
 from lyceum_kit.intake import Intake, Partition
@@ -35,7 +36,9 @@ log = structlog.get_logger()
 
 POLL_MS = 1000
 POLL_RECORDS = 2000
+KAFKA = "Kafka"  # begins the errors that are not a handler's or the database's
 TAIL_CHECK = 2.0  # seconds between two looks at the producers' heads
+STANDING = 15.0  # seconds behind without a step: no rebalance and no restart of a database lasts that long
 
 
 def kafka_options(settings: KitSettings) -> dict[str, Any]:
@@ -86,7 +89,8 @@ class Subscription:
         self._feeds = {feeds()[name].topic: name for name in names}
         self.broker = make_broker(settings, group)
         self.error = ""
-        self.polled_at = time.monotonic()
+        self._handling: frozenset[TopicPartition] = frozenset()  # polled and not handled yet
+        self._behind: dict[Partition, tuple[int, float]] = {}  # where it stands, and since when
         subscriber = self.broker.subscriber(
             *(Topic(topic, declare=False) for topic in self._feeds),
             batch=True,
@@ -105,6 +109,12 @@ class Subscription:
         subscriber._run_consume_loop = self._run  # type: ignore[method-assign]
         self._subscriber = subscriber
 
+    def trouble(self) -> str:
+        """Why readiness is red: partitions that are behind what was sent and have not moved for long."""
+        long_ago = time.monotonic() - STANDING
+        standing = sorted(f"{feed}/{p}" for (feed, p), (_, since) in self._behind.items() if since < long_ago)
+        return f"Behind and not moving: {', '.join(standing)}" if standing else ""
+
     async def run(self) -> None:
         """Until cancelled. Starting fails while Kafka is down: try again."""
         tail: asyncio.Task[None] | None = None
@@ -114,7 +124,7 @@ class Subscription:
                     await self.broker.start()
                     break
                 except (KafkaError, OSError) as e:
-                    self.error = f"Kafka: {type(e).__name__}: {e}"
+                    self.error = f"{KAFKA}: {type(e).__name__}: {e}"
                     with contextlib.suppress(Exception):
                         await self.broker.stop()
                     await asyncio.sleep(1)
@@ -133,16 +143,20 @@ class Subscription:
         while True:
             try:
                 polled = await consumer.getmany(timeout_ms=POLL_MS, max_records=POLL_RECORDS)
-                self.polled_at = time.monotonic()
             except ConsumerStoppedError:
                 return
-            except KafkaError as e:
-                self.error = f"Kafka: {type(e).__name__}: {e}"
-                log.warning("poll failed", error=self.error)
+            except Exception as e:
+                # Also what the client itself cannot parse, such as a header's name that is not UTF-8: whatever it
+                # is, a consumer whose loop ended would stand still while its process seems to live.
+                self.error = f"{KAFKA}: {type(e).__name__}: {e}"
+                log.warning("poll failed", error=self.error, exc_info=not isinstance(e, KafkaError))
                 await asyncio.sleep(1)
                 continue
             if not polled:
+                if self.error.startswith(KAFKA):
+                    self.error = ""
                 continue
+            self._handling = frozenset(polled)
             try:
                 await self._subscriber.process_message(
                     tuple(r for records in polled.values() for r in records)
@@ -160,6 +174,8 @@ class Subscription:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 2.0)
                 continue
+            finally:
+                self._handling = frozenset()
             self.error, pause = "", 0.05
             # For lag metrics and restarts only; what counts is `progress`.
             offsets = {tp: records[-1].offset + 1 for tp, records in polled.items()}
@@ -190,22 +206,37 @@ class Subscription:
             consumer = self._subscriber.consumer
             if consumer is None or not consumer.assignment():
                 continue
+            drained = await self._drained(consumer)
             try:
-                await self._intake.complete(await self._drained(consumer))
-            except Unavailable as e:
-                log.info("heads not known", error=str(e))
-            except Exception:
-                log.exception("tail check failed")
+                await self._intake.complete(drained)
+            except Exception as e:
+                log.warning("tail check failed", error=f"{type(e).__name__}: {e}", exc_info=not _expected(e))
+            self._note_behind(drained)
+
+    def _note_behind(self, partitions: Iterable[Partition]) -> None:
+        now = time.monotonic()
+        before, self._behind = self._behind, {}
+        for feed, partition in partitions:
+            place = self._intake.next_of((feed, partition)) or 1
+            heads = self._intake.heads.get(feed)
+            if heads and place <= heads[partition].sent:
+                seen = before.get((feed, partition))
+                self._behind[feed, partition] = seen if seen and seen[0] == place else (place, now)
 
     async def _drained(self, consumer: AIOKafkaConsumer) -> dict[Partition, bool]:
-        """For each partition of ours, whether we have read all that Kafka has of it."""
-        drained: dict[Partition, bool] = {}
-        for tp in consumer.assignment():
-            with contextlib.suppress(IllegalStateError, KafkaError, TimeoutError):
-                highwater = consumer.highwater(tp)
-                async with asyncio.timeout(1):
+        """For each partition of ours, whether we have handled all that Kafka has of it.
+
+        The broker is asked: the last fetch's high-water mark is old in a backlog. And a position counts what was
+        polled, not what is handled. Either rang an alarm while all was well.
+        """
+        names = {tp: (self._feeds[tp.topic], tp.partition) for tp in consumer.assignment()}
+        drained = dict.fromkeys(names.values(), False)
+        suspects = [tp for tp, name in names.items() if self._intake.behind(name)]
+        with contextlib.suppress(IllegalStateError, KafkaError, TimeoutError):
+            async with asyncio.timeout(TAIL_CHECK):
+                for tp, end in (await consumer.end_offsets(suspects) if suspects else {}).items():
                     position = await consumer.position(tp)
-                drained[self._feeds[tp.topic], tp.partition] = highwater is not None and position >= highwater
+                    drained[names[tp]] = position >= end and tp not in self._handling
         return drained
 
 
@@ -219,4 +250,5 @@ async def _decode(message: KafkaMessage, _original: Callable[..., Any]) -> Any:
 
 
 def _expected(error: Exception) -> bool:
-    return isinstance(error, Unavailable)
+    """Something is away for a while: a traceback would tell nothing."""
+    return isinstance(error, Unavailable) or db.is_outage(error)

@@ -8,6 +8,7 @@ import typer
 from analytics.app import build, make_consumption, make_engine
 from analytics.consumers import Consumption
 from analytics.settings import Settings
+from lyceum_kit.errors import Unavailable
 from lyceum_kit.feed import FeedReader
 from lyceum_kit.rpc import Peers
 from lyceum_kit.service import run_services
@@ -30,15 +31,15 @@ def consume() -> None:
 @cli.command()
 def migrate() -> None:
     """Bring ClickHouse's tables and views to this version. `consume` does it at its start."""
-    asyncio.run(_alone(lambda consumption: consumption.prepare()))
+    asyncio.run(_alone(lambda consumption: consumption.open()))
 
 
 @cli.command()
 def rebuild() -> None:
-    """Make all tables anew from the ledgers, while no consumer runs; a running one is asked over HTTP."""
+    """Make all tables anew from the ledgers, while nothing consumes: `lyceum rebuild analytics` asks what runs."""
 
     async def all_feeds(consumption: Consumption) -> None:
-        await consumption.prepare()
+        await consumption.open()
         for feed, events in (await consumption.rebuild()).items():
             typer.echo(f"{feed}: {events} events")
 
@@ -50,6 +51,8 @@ async def _alone(work: Callable[[Consumption], Awaitable[None]]) -> None:
     engine, peers = make_engine(settings), Peers(settings)
     try:
         await work(make_consumption(settings, engine, FeedReader(peers)))
+    except Unavailable as e:
+        raise SystemExit(e.detail) from e
     finally:
         await engine.close()
         await peers.close()

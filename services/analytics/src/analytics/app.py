@@ -49,7 +49,7 @@ def build(
     app = make_app(
         "analytics",
         settings,
-        router=http.routes(engine, consumption, clock=clock),
+        router=http.routes(engine, consumption, settings, clock=clock),
         verifier=verifier,
         checks={"clickhouse": engine.check, "feeds": consumption.check},
     )

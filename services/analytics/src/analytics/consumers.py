@@ -2,13 +2,15 @@
 
 At a start, and every few minutes, each partition is counted: rows, distinct positions and the last position
 must be one number. Where they are not (a disk lost parts, somebody else wrote), the feed is rebuilt from the
-ledger.
+ledger. A rebuild fills a table beside the live one and exchanges both once it has everything the live one has,
+so readers never see less than before.
 """
 
 # ruff: noqa: S608 - tables' names are ours; values are bound
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -17,7 +19,7 @@ from analytics import schema
 from analytics.engine import Engine, open_engine
 from analytics.projections import COLUMNS, table
 from analytics.sink import CONSUMER, ClickHouseSink, Count
-from lyceum_kit.errors import Refused, Unavailable
+from lyceum_kit.errors import LyceumError, Refused, Unavailable
 from lyceum_kit.feed import FeedReader, Head
 from lyceum_kit.intake import Intake, Place, cut
 from lyceum_kit.settings import KitSettings
@@ -28,6 +30,18 @@ log = structlog.get_logger()
 FEEDS = tuple(COLUMNS)
 PAGE = 10_000  # events asked of a ledger at once
 RECOUNT = 300.0  # seconds
+CLOSE = 1000  # events left behind, few enough to hold back the consumer while they are read
+REMEDY = "`lyceum rebuild analytics` makes it anew from the ledger"
+
+
+@dataclass
+class Rebuild:
+    """The running one, or the last one of this process."""
+
+    running: bool = False
+    error: str = ""
+    events: dict[str, int] = field(default_factory=dict[str, int])  # in the new table of each feed
+    of: dict[str, int] = field(default_factory=dict[str, int])  # in its ledger
 
 
 class Consumption:
@@ -49,27 +63,39 @@ class Consumption:
         self.intake = Intake(CONSUMER, self.sink, reader)
         self.torn: dict[str, str] = {}  # feed → what is wrong with its table
         self.subscription: Subscription | None = None
-        self.running = False
+        self.last_rebuild = Rebuild()
+        self._running = False
         self._settings = settings
         self._rebuilding = asyncio.Lock()
+        self._asked = asyncio.Event()  # for a rebuild
 
     async def run(self) -> None:
         """Until cancelled."""
-        await self.prepare()
-        self.running = True
-        await self.recount()
-        await self.catch_up()
-        self.subscription = Subscription(self._settings, CONSUMER, FEEDS, self.intake)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.subscription.run(), name="analytics consumer")
-            group.create_task(self._recount_for_ever(), name="analytics recount")
+        await self.wait_until_open()
+        self._running = True
+        try:
+            await self.recount()
+            await self.catch_up()
+            self.subscription = Subscription(self._settings, CONSUMER, FEEDS, self.intake)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.subscription.run(), name="analytics consumer")
+                group.create_task(self._recount_for_ever(), name="analytics recount")
+                group.create_task(self._rebuild_when_asked(), name="analytics rebuild")
+        finally:
+            self._running = False
 
-    async def prepare(self) -> None:
-        """Open ClickHouse and bring its tables to this version; waits for it as long as it takes."""
+    async def open(self) -> None:
+        """ClickHouse, with its tables at this version and no half-made ones."""
+        await open_engine(self.engine)
+        await schema.migrate(self.engine, self.cluster)
+        for feed in FEEDS:
+            await self._drop(shadow(feed))
+
+    async def wait_until_open(self) -> None:
+        """As long as it takes: a server may start later, another process may still hold the folder."""
         while True:
             try:
-                await open_engine(self.engine)
-                await schema.migrate(self.engine, self.cluster)
+                await self.open()
                 return
             except Unavailable as e:
                 log.warning("consumer waits", error=e.detail)
@@ -83,10 +109,10 @@ class Consumption:
                 self.torn.pop(feed, None)
                 continue
             self.torn[feed] = wrong
-            log.error("table torn, rebuilding", feed=feed, what=wrong)
+            log.error("table torn, rebuilding", feed=feed, what=wrong, remedy=REMEDY)
             try:
                 await self.rebuild([feed])
-            except Unavailable as e:
+            except (Unavailable, Refused) as e:
                 log.warning("rebuild waits", feed=feed, error=e.detail)
 
     async def catch_up(self) -> None:
@@ -107,46 +133,88 @@ class Consumption:
             except Unavailable as e:
                 log.warning("not caught up from the ledger", feed=feed, error=e.detail)
 
+    def ask_for_rebuild(self) -> None:
+        """Of all feeds, beside everything else that this process does."""
+        if not self._running:
+            raise Refused("This process does not consume; ask the one that does")
+        if self._rebuilding.locked() or self._asked.is_set():
+            raise Refused("A rebuild is running")
+        self.last_rebuild = Rebuild(running=True)
+        self._asked.set()
+
     async def rebuild(self, names: Sequence[str] = FEEDS) -> dict[str, int]:
-        """Fill new tables from the ledgers and exchange them; how many events each feed has. Readers see the
-        old table until then. What arrives meanwhile is a gap in the new one, which the intake heals."""
+        """Make the tables anew; how many events each has."""
         if self._rebuilding.locked():
             raise Refused("A rebuild is running")
-        done: dict[str, int] = {}
         async with self._rebuilding:
-            for feed in names:
-                shadow, cluster = f"{table(feed)}_rebuild", schema.clauses(self.cluster)["on_cluster"]
-                await self.engine.command(f"DROP TABLE IF EXISTS {shadow} {cluster} SYNC")
-                await self.engine.command(f"CREATE TABLE {shadow} {cluster} AS {table(feed)}")
-                done[feed] = await self._fill(feed, shadow)
-                if wrong := torn(await self.sink.counts(feed, shadow)):
-                    raise Unavailable(f"the rebuilt table of {feed} is torn: {wrong}")
-                async with self.intake.lock:
-                    await self.engine.command(f"EXCHANGE TABLES {table(feed)} AND {shadow} {cluster}")
-                    self.sink.forget()
-                    for partition, state in self.intake.states.items():
-                        if partition[0] == feed:
-                            state.place, state.alarm = None, ""
-                            await self.sink.raise_alarm(partition, "")
-                self.torn.pop(feed, None)
-                await self.engine.command(f"DROP TABLE IF EXISTS {shadow} {cluster} SYNC")
-                log.info("feed rebuilt", feed=feed, events=done[feed])
-        return done
+            now = self.last_rebuild = Rebuild(running=True)
+            try:
+                for feed in names:
+                    await self._rebuild(feed, now)
+                    log.info("feed rebuilt", feed=feed, events=now.events[feed])
+            except Exception as e:
+                now.error = e.detail if isinstance(e, LyceumError) else f"{type(e).__name__}: {e}"
+                raise
+            finally:
+                now.running = False
+            return now.events
 
-    async def _fill(self, feed: str, shadow: str) -> int:
-        events = 0
-        for partition, head in enumerate(await self.reader.heads(feed)):
-            place = Place()
+    async def _rebuild(self, feed: str, now: Rebuild) -> None:
+        await self._drop(shadow(feed))
+        await self.engine.command(f"CREATE TABLE {shadow(feed)} {self._on_cluster} AS {table(feed)}")
+        now.events[feed] = now.of[feed] = 0
+        places: dict[int, Place] = {}
+        while await self._fill(feed, places, now) > CLOSE:
+            pass  # others arrived meanwhile
+        async with self.intake.lock:  # none arrives now
+            await self._fill(feed, places, now)
+            if wrong := torn(await self.sink.counts(feed, shadow(feed))):
+                raise Unavailable(f"The new table of {feed} is torn: {wrong}")
+            try:
+                exchange = f"EXCHANGE TABLES {table(feed)} AND {shadow(feed)} {self._on_cluster}"
+                await self.engine.command(exchange)
+            finally:
+                self.sink.forget()  # even where it failed: who knows which table is which
+            for partition, state in self.intake.states.items():
+                if partition[0] == feed:
+                    state.place, state.alarm = None, ""
+                    await self.sink.raise_alarm(partition, "")
+            self.torn.pop(feed, None)
+        await self._drop(shadow(feed))
+
+    async def _fill(self, feed: str, places: dict[int, Place], now: Rebuild) -> int:
+        """Go on at `places` up to the ledger's heads; how many events that was."""
+        before = now.events[feed]
+        heads = await self.intake.refresh_heads(feed)
+        now.of[feed] = sum(head.head for head in heads)
+        for partition, head in enumerate(heads):
+            place = places.get(partition, Place())
             while place.next <= head.head:
-                found = cut(
-                    place, await self.reader.read(feed, partition, place.next, PAGE), head.generation_at
-                )
+                read = await self.reader.read(feed, partition, place.next, PAGE)
+                found = cut(place, [r for r in read if r.position <= head.head], head.generation_at)
                 if found.red or not found.run:
                     raise Unavailable(found.red or f"{feed} has no position {place.next} in {partition}")
-                await self.sink.insert(shadow, feed, found.run)
-                events += len(found.run)
-                place = found.place_after(place)
-        return events
+                await self.sink.insert(shadow(feed), feed, found.run)
+                now.events[feed] += len(found.run)
+                place = places[partition] = found.place_after(place)
+        return now.events[feed] - before
+
+    async def _rebuild_when_asked(self) -> None:
+        while True:
+            await self._asked.wait()
+            try:
+                await self.rebuild()
+            except Exception:
+                log.exception("rebuild failed")  # whoever asked reads it in `last_rebuild`
+            finally:
+                self._asked.clear()
+
+    async def _drop(self, name: str) -> None:
+        await self.engine.command(f"DROP TABLE IF EXISTS {name} {self._on_cluster} SYNC")
+
+    @property
+    def _on_cluster(self) -> str:
+        return schema.clauses(self.cluster)["on_cluster"]
 
     async def _recount_for_ever(self) -> None:
         while True:
@@ -162,11 +230,23 @@ class Consumption:
                 log.exception("recount failed")
 
     async def status(self) -> dict[str, Any]:
-        """In the shape of every service's /system/feeds; `tables` is what ClickHouse itself counts."""
+        """In the shape of every service's /system/feeds, and `tables`: what ClickHouse counts against the ledgers."""
         counts = {(c.feed, c.partition): c for feed in FEEDS for c in await self.sink.counts(feed)}
         consumers: list[dict[str, Any]] = []
+        tables: list[dict[str, Any]] = []
         for feed in FEEDS:
             heads = await self._heads(feed)
+            mine = [c for (of, _), c in counts.items() if of == feed]
+            rows, ledger = sum(c.rows for c in mine), sum(h.head for h in heads) if heads else None
+            tables.append(
+                {
+                    "table": table(feed),
+                    "events": rows,
+                    "ledger": ledger,
+                    "missing": None if ledger is None else ledger - rows,
+                    "whole": all(c.whole for c in mine),
+                }
+            )
             parts = range(len(heads)) if heads else sorted(p for f, p in counts if f == feed)
             for partition in parts:
                 count = counts.get((feed, partition))
@@ -175,7 +255,7 @@ class Consumption:
                 notes = self.sink.notes.get((feed, partition))
                 alarm = notes.alarm if notes else ""
                 if count and not count.whole:
-                    alarm = f"red: {torn([count])}"
+                    alarm = f"red: {torn([count])}; {REMEDY}"
                 consumers.append(
                     {
                         "consumer": CONSUMER,
@@ -196,16 +276,39 @@ class Consumption:
             "consumer_error": self.subscription.error if self.subscription else "",
             "parked": [],
             "timers": {"pending": 0, "late": 0, "failed": 0},
+            "tables": tables,
             "undecoded": await self._undecoded(),
+        }
+
+    def parted(self) -> dict[str, str]:
+        """Feeds whose rows are not the ledger's history any more, and why. Only a rebuild brings them back."""
+        red = {
+            feed: note.alarm for (feed, _), note in self.sink.notes.items() if note.alarm.startswith("red:")
+        }
+        return red | self.torn
+
+    def reconciliation(self) -> dict[str, Any]:
+        """As `lyceum reconcile` shows it of every service."""
+        parted = self.parted()
+        trouble = [f"{feed}: {why}" for feed, why in sorted(parted.items())]
+        told = [f"trouble: {line}" for line in trouble]
+        agree = len(FEEDS) - len(parted)
+        return {
+            "service": CONSUMER,
+            "trouble": trouble,
+            "told": [f"analytics: the rows of {agree} of {len(FEEDS)} feeds are the ledgers'", *told],
         }
 
     async def check(self) -> None:
         """For readiness: red while a partition stands still or a table is known to be torn."""
         if self.torn:
-            raise Unavailable("Torn: " + "; ".join(f"{feed}: {what}" for feed, what in self.torn.items()))
+            wrong = "; ".join(f"{table(feed)}: {what}" for feed, what in self.torn.items())
+            raise Unavailable(f"Torn, so numbers may be wrong: {wrong}. {REMEDY}")
         red = [f"{f}/{p}" for (f, p), note in self.sink.notes.items() if note.alarm.startswith("red:")]
         if red:
             raise Unavailable(f"These partitions stand still: {', '.join(sorted(red))}; see /system/feeds")
+        if self.subscription and (why := self.subscription.trouble()):
+            raise Unavailable(why)
 
     async def _heads(self, feed: str) -> list[Head]:
         try:
@@ -221,6 +324,11 @@ class Consumption:
             for feed in FEEDS
         )
         return await self.engine.read_back(f"SELECT * FROM ({union}) ORDER BY feed, type, decoded")
+
+
+def shadow(feed: str) -> str:
+    """Where a feed's table is made anew."""
+    return f"{table(feed)}_rebuild"
 
 
 def torn(counts: Sequence[Count]) -> str:

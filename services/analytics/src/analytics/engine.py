@@ -12,17 +12,16 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
 import clickhouse_connect
 import structlog
 from clickhouse_connect.driver import options
-from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from analytics.errors import Busy, EngineDown, TooExpensive
@@ -33,18 +32,9 @@ T = TypeVar("T")
 Use = Literal["write", "read", "sql"]
 Row = dict[str, Any]
 
-DATABASE = (
-    "lyceum"  # of the embedded engine: its default database would look for files where a table is missing
-)
-LIMIT_CODES = {
-    159,
-    160,
-    241,
-    158,
-    307,
-    396,
-    202,
-}  # time, speed, memory, rows and bytes read or returned, queries
+# Of the embedded engine: its default database would look for files where a table is missing.
+DATABASE = "lyceum"
+LIMIT_CODES = {159, 160, 241, 158, 307, 396, 202}  # time, speed, memory, rows, bytes, queries
 
 # What the counting relies on, by name: engine releases change their defaults (26.2 turned async_insert on).
 WRITER: Mapping[str, int | str] = {
@@ -91,6 +81,43 @@ _USERS = f"""<clickhouse>
   </default></users>
 </clickhouse>
 """
+
+
+class Result(Protocol):
+    """What we read of an answer."""
+
+    @property
+    def result_rows(self) -> Sequence[Sequence[Any]]: ...
+    def named_results(self) -> Generator[Row, None, None]: ...
+
+
+class Bytes(Protocol):
+    """A stream of an answer's bytes."""
+
+    def read(self, size: int, /) -> bytes: ...
+    def close(self) -> None: ...
+
+
+class Session(Protocol):
+    """What we use of clickhouse-connect's client, whose own signatures are only half typed."""
+
+    database: str
+
+    def query(self, query: str, parameters: Mapping[str, object] | None = None) -> Result: ...
+    def command(self, cmd: str, parameters: Mapping[str, object] | None = None) -> object: ...
+    def insert(
+        self,
+        table: str,
+        data: Sequence[Sequence[Any]],
+        *,
+        column_names: Sequence[str],
+        column_oriented: bool,
+        settings: Mapping[str, str],
+    ) -> object: ...
+    def raw_query(self, query: str, parameters: Mapping[str, object] | None = None) -> bytes: ...
+    def raw_stream(self, query: str, parameters: Mapping[str, object] | None = None) -> Bytes: ...
+    def set_client_setting(self, key: str, value: int | str) -> None: ...
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -151,36 +178,28 @@ class Engine:
             self._handles[use] = queue
         self._folder_lock: int | None = None
         self._opening = threading.Lock()
-        self._running: set[asyncio.Task[Any]] = set()
+        self.running: set[asyncio.Task[Any]] = set()
         self.opened = False
 
     async def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[Row]:
         """A dashboard's SELECT, within the readers' limits."""
-
-        def run(client: Client) -> list[Row]:
-            return list(client.query(sql, parameters=dict(parameters or {})).named_results())
-
-        return await self.use("read", run)
+        return await self.use("read", lambda session: _rows(session, sql, parameters))
 
     async def command(self, sql: str, parameters: Mapping[str, object] | None = None) -> None:
         """A statement of ours that changes something."""
-        await self.use("write", lambda client: client.command(sql, parameters=dict(parameters or {})))
+        await self.use("write", lambda session: session.command(sql, parameters=dict(parameters or {})))
 
     async def read_back(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[Row]:
         """A SELECT on the writer's handle: it comes after whatever insert is still running there."""
-
-        def run(client: Client) -> list[Row]:
-            return list(client.query(sql, parameters=dict(parameters or {})).named_results())
-
-        return await self.use("write", run)
+        return await self.use("write", lambda session: _rows(session, sql, parameters))
 
     async def insert(self, table: str, columns: Mapping[str, Sequence[Any]], *, token: str) -> None:
         """One block. On a replicated table the token makes a repetition of the same block harmless."""
         # The embedded engine has no replicas, and ignores tokens unless a table asks for them.
         settings = {} if self.target.embedded else {"insert_deduplication_token": token}
 
-        def run(client: Client) -> None:
-            client.insert(
+        def run(session: Session) -> None:
+            session.insert(
                 table,
                 list(columns.values()),
                 column_names=list(columns),
@@ -190,7 +209,7 @@ class Engine:
 
         await self.use("write", run)
 
-    async def use(self, use: Use, run: Callable[[Client], T]) -> T:
+    async def use(self, use: Use, run: Callable[[Session], T]) -> T:
         """Run in a thread on a free handle, which stays taken until the thread is done, cancelled or not."""
         try:
             async with asyncio.timeout(None if use == "write" else self._patience):
@@ -198,18 +217,18 @@ class Engine:
         except TimeoutError:
             raise Busy("All readers are taken; try again in a moment", retry_after=1) from None
         task = asyncio.create_task(self._run(handle, run))
-        self._running.add(task)
+        self.running.add(task)
         task.add_done_callback(self._finished)
         return await asyncio.shield(task)
 
-    async def _run(self, handle: "_Handle", run: Callable[[Client], T]) -> T:
+    async def _run(self, handle: "_Handle", run: Callable[[Session], T]) -> T:
         try:
             return await asyncio.to_thread(handle.run, run)
         finally:
             self._handles[handle.use].put_nowait(handle)
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
-        self._running.discard(task)
+        self.running.discard(task)
         if not task.cancelled():
             task.exception()  # whoever waits has it as well; a cancelled waiter does not
 
@@ -221,8 +240,8 @@ class Engine:
 
     async def close(self) -> None:
         """Waits for what runs."""
-        if self._running:
-            await asyncio.wait(set(self._running))
+        if self.running:
+            await asyncio.wait(set(self.running))
         for queue in self._handles.values():
             handles = [queue.get_nowait() for _ in range(queue.qsize())]
             for handle in handles:
@@ -235,50 +254,46 @@ class Engine:
 
     # In threads from here on
 
-    def open_client(self, use: Use) -> Client:
+    def open_session(self, use: Use) -> Session:
         with self._opening:
             try:
-                client = self._open_embedded(use) if self.target.folder else self._open_server(use)
+                session = self._open_embedded(use) if self.target.folder else self._open_server(use)
             except (ClickHouseError, OSError, RuntimeError) as e:
                 raise EngineDown(f"ClickHouse cannot be opened: {type(e).__name__}", retry_after=2) from e
             self.opened = True
-            return client
+            return session
 
-    def _open_server(self, use: Use) -> Client:
+    def _open_server(self, use: Use) -> Session:
         options_of = dict[str, Any](tz_mode="aware", autogenerate_session_id=False, query_retries=0)
         url = urlsplit(self.target.url)
         without_path = url._replace(path="").geturl()
         if use == "write":
-            client = clickhouse_connect.get_client(
-                dsn=without_path, database="default", settings=dict(WRITER), **options_of
-            )
-            client.command(f"CREATE DATABASE IF NOT EXISTS `{self.target.database}`")
-            client.database = self.target.database
-            return client
+            session = _connect(dsn=without_path, database="default", settings=dict(WRITER), **options_of)
+            session.command(f"CREATE DATABASE IF NOT EXISTS `{self.target.database}`")
+            session.database = self.target.database
+            return session
         settings = dict(self._settings[use])
-        return clickhouse_connect.get_client(
-            dsn=without_path, database=self.target.database, settings=settings, **options_of
-        )
+        return _connect(dsn=without_path, database=self.target.database, settings=settings, **options_of)
 
-    def _open_embedded(self, use: Use) -> Client:
+    def _open_embedded(self, use: Use) -> Session:
         folder = self.target.folder
         assert folder
         os.environ["TZ"] = "UTC"  # of this process: the engine takes it for its own
         time.tzset()
         config = self._prepare_folder(folder)
         with _without_frames():
-            client = clickhouse_connect.get_client(
+            session = _connect(
                 interface="chdb",
                 path=str(folder / "engine"),
                 chdb_options={"config-file": str(config)},
                 tz_mode="aware",
             )
-        client.command(f"CREATE DATABASE IF NOT EXISTS {DATABASE} ENGINE = Atomic")
-        client.database = DATABASE
-        client.command(f"USE {DATABASE}")
+        session.command(f"CREATE DATABASE IF NOT EXISTS {DATABASE} ENGINE = Atomic")
+        session.database = DATABASE
+        session.command(f"USE {DATABASE}")
         for name, value in self._settings[use].items():
-            client.set_client_setting(name, value)
-        return client
+            session.set_client_setting(name, value)
+        return session
 
     def _prepare_folder(self, folder: Path) -> Path:
         if self._folder_lock is None:
@@ -289,7 +304,8 @@ class Engine:
             except BlockingIOError as e:
                 os.close(held)
                 raise EngineDown(
-                    f"Another process has {folder} open; the embedded engine belongs to one process",
+                    f"Another process has {folder} open: the embedded engine belongs to one process, which"
+                    " `lyceum rebuild analytics` asks",
                     retry_after=2,
                 ) from e
             self._folder_lock = held
@@ -305,13 +321,13 @@ class _Handle:
     def __init__(self, engine: Engine, use: Use) -> None:
         self.use: Use = use
         self._engine = engine
-        self._client: Client | None = None
+        self._session: Session | None = None
 
-    def run(self, run: Callable[[Client], T]) -> T:
-        if self._client is None:
-            self._client = self._engine.open_client(self.use)
+    def run(self, run: Callable[[Session], T]) -> T:
+        if self._session is None:
+            self._session = self._engine.open_session(self.use)
         try:
-            return run(self._client)
+            return run(self._session)
         except ClickHouseError as e:
             self.close()
             if self.use == "read":
@@ -322,9 +338,17 @@ class _Handle:
             raise
 
     def close(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+
+def _connect(**options: Any) -> Session:
+    return cast("Session", cast("Any", clickhouse_connect).get_client(**options))
+
+
+def _rows(session: Session, sql: str, parameters: Mapping[str, object] | None) -> list[Row]:
+    return list(session.query(sql, parameters=dict(parameters or {})).named_results())
 
 
 def _meaning(error: ClickHouseError) -> Exception:
@@ -338,7 +362,7 @@ def _meaning(error: ClickHouseError) -> Exception:
 
 
 @contextmanager
-def _without_frames() -> Iterator[None]:
+def _without_frames() -> Generator[None]:
     """Open chDB without pandas and pyarrow: it imports both if it finds them, 75 MB that we never use."""
     hidden = [name for name in ("pandas", "pyarrow") if name not in sys.modules]
     for name in hidden:

@@ -10,13 +10,16 @@ from pydantic import BaseModel
 from analytics import metrics, spreadsheet, store
 from analytics.consumers import Consumption
 from analytics.engine import Engine
-from lyceum_kit.errors import Forbidden, Refused
+from analytics.projections import table
+from analytics.settings import Settings
+from lyceum_kit.errors import Forbidden
 from lyceum_kit.http import allow
 from lyceum_kit.ids import Clock
+from lyceum_kit.system import Keeper, platform_wide
 from lyceum_kit.tokens import Caller
 
+CSV: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {}}}}
 Viewer = Annotated[Caller, allow("admin", "manager", "author", "reader")]
-Operator = Annotated[Caller, allow("admin", "operator")]
 Platform = Annotated[Caller, allow("operator")]
 
 Text = Annotated[str, Query(max_length=200, pattern=r"^[^\x00]*$")]
@@ -91,8 +94,20 @@ class Days(BaseModel):
     next: None = None
 
 
-def routes(engine: Engine, consumption: Consumption, *, clock: Clock) -> APIRouter:
-    router = APIRouter()
+class Rebuilding(BaseModel):
+    running: bool
+    error: str
+    tables: Sequence["RebuiltTable"]
+
+
+class RebuiltTable(BaseModel):
+    table: str
+    events: int
+    ledger: int
+
+
+def routes(engine: Engine, consumption: Consumption, settings: Settings, *, clock: Clock) -> APIRouter:
+    router = APIRouter(responses={429: {}})
 
     @router.get("/overview", tags=["dashboards"])
     async def overview(who: Viewer, department: Text = "", course_id: Text = "") -> Overview:
@@ -106,7 +121,7 @@ def routes(engine: Engine, consumption: Consumption, *, clock: Clock) -> APIRout
         """What every number means."""
         return Definitions(items=[definition_of(m) for m in metrics.METRICS.values()])
 
-    @router.get("/metrics/{metric}", tags=["dashboards"], response_model=Table)
+    @router.get("/metrics/{metric}", tags=["dashboards"], response_model=Table, responses=CSV)
     async def metric(
         metric: str,
         who: Viewer,
@@ -134,7 +149,7 @@ def routes(engine: Engine, consumption: Consumption, *, clock: Clock) -> APIRout
             as_of=await store.events_until(engine, tenant),
         )
 
-    @router.get("/courses/{course_id}/drop-off", tags=["dashboards"], response_model=DropOff)
+    @router.get("/courses/{course_id}/drop-off", tags=["dashboards"], response_model=DropOff, responses=CSV)
     async def drop_off(
         course_id: str,
         who: Viewer,
@@ -154,7 +169,7 @@ def routes(engine: Engine, consumption: Consumption, *, clock: Clock) -> APIRout
             modules=modules,
         )
 
-    @router.get("/trend", tags=["dashboards"], response_model=Days)
+    @router.get("/trend", tags=["dashboards"], response_model=Days, responses=CSV)
     async def trend(
         who: Viewer,
         request: Request,
@@ -170,23 +185,39 @@ def routes(engine: Engine, consumption: Consumption, *, clock: Clock) -> APIRout
         return csv("trend", items, Day) if wants_csv(request, format) else Days(items=items)
 
     @router.get("/system/feeds", tags=["system"])
-    async def feeds(who: Operator) -> dict[str, Any]:  # noqa: ARG001
+    async def feeds(who: Annotated[Caller, platform_wide(settings)]) -> dict[str, Any]:  # noqa: ARG001
         """Each partition: what ClickHouse holds against the producer's head."""
         return await consumption.status()
 
     @router.get("/system/parked", tags=["system"])
-    async def parked(who: Operator) -> dict[str, Any]:  # noqa: ARG001
+    async def parked(who: Keeper) -> dict[str, Any]:  # noqa: ARG001
         """Nothing is ever parked here: what cannot be decoded becomes a row that says so."""
         return {"items": [], "next": None}
 
-    @router.post("/system/rebuild", tags=["system"])
-    async def rebuild(who: Platform) -> dict[str, int]:  # noqa: ARG001
-        """Make all tables anew from the ledgers and exchange them. Answers with the events of each feed."""
-        if not consumption.running:
-            raise Refused("This process does not consume; ask the one that does")
-        return await consumption.rebuild()
+    @router.post("/system/rebuild", tags=["system"], status_code=202)
+    async def rebuild(who: Platform) -> Rebuilding:  # noqa: ARG001
+        """Begin to make all tables anew from the ledgers. They answer as before until each is exchanged."""
+        consumption.ask_for_rebuild()
+        return rebuilding_of(consumption)
 
-    _ = overview, definitions, metric, drop_off, trend, feeds, parked, rebuild
+    @router.get("/system/reconcile", tags=["system"])
+    async def compare(who: Platform) -> dict[str, Any]:  # noqa: ARG001
+        """Which feeds' rows are no longer what the ledgers say."""
+        return consumption.reconciliation()
+
+    @router.post("/system/reconcile", tags=["system"])
+    async def reconcile(who: Platform) -> dict[str, Any]:  # noqa: ARG001
+        """Make these feeds' tables anew from the ledgers."""
+        if parted := sorted(consumption.parted()):
+            await consumption.rebuild(parted)
+        return consumption.reconciliation()
+
+    @router.get("/system/rebuild", tags=["system"])
+    async def rebuilding(who: Platform) -> Rebuilding:  # noqa: ARG001
+        """How far the running rebuild is, or how the last one of this process ended."""
+        return rebuilding_of(consumption)
+
+    _ = overview, definitions, metric, drop_off, trend, feeds, parked, rebuild, rebuilding, compare, reconcile
     return router
 
 
@@ -202,6 +233,12 @@ async def overview_of(
 ) -> Overview:
     values = {name: a.value for name, a in (await store.totals(engine, who.tenant, now, filters)).items()}
     return Overview.model_validate({**values, "as_of": as_of})
+
+
+def rebuilding_of(consumption: Consumption) -> Rebuilding:
+    last = consumption.last_rebuild
+    tables = [RebuiltTable(table=table(f), events=n, ledger=last.of[f]) for f, n in last.events.items()]
+    return Rebuilding(running=last.running, error=last.error, tables=tables)
 
 
 def definition_of(metric: metrics.Metric) -> Definition:

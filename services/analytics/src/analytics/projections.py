@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
@@ -224,7 +224,7 @@ def columns(feed: str, records: Sequence[Record]) -> Columns:
 def _getters(feed: str, kind: type[Message]) -> tuple[tuple[str, Getter], ...]:
     """How each column is read from a message of this type."""
     own = {*COLUMNS[feed], "occurred_at"}
-    found = dict(_fields(kind.DESCRIPTOR, "", lambda message: message))
+    found = dict(_fields(cast("Descriptor", kind.DESCRIPTOR), "", lambda message: message))
     return tuple((column, get) for column, get in found.items() if column in own)
 
 

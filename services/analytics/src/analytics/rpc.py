@@ -25,9 +25,12 @@ class Servicer(AnalyticsServiceServicer):
         filters = {"department": _text(request.department), "course_id": _text(request.course_id)}
         found = await store.totals(self._engine, tenant, self._clock(), filters)
         as_of = await store.events_until(self._engine, tenant)
-        answer = pb.Overview(**{n: found[n].value for n in _SHARES if found[n].value is not None})
+        answer = pb.Overview()
         for name in _COUNTS:
             setattr(answer, name, int(found[name].numerator))
+        for name in _SHARES:
+            if (value := found[name].value) is not None:  # a share of nothing stays absent
+                setattr(answer, name, value)
         if as_of:
             answer.as_of.FromDatetime(as_of)
         return answer

@@ -66,6 +66,10 @@ class ClickHouseSink:
         self._remembered: dict[Partition, tuple[Place, float]] = {}
         self._inserted_at = 0.0
 
+    @property
+    def remedy(self) -> str:
+        return "lyceum rebuild analytics"
+
     async def places(self, partitions: Sequence[Partition]) -> dict[Partition, Place]:
         now = time.monotonic()
         found = {p: Place() for p in partitions}

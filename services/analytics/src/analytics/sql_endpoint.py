@@ -1,41 +1,40 @@
 """The operator's SQL: a read-only ClickHouse HTTP endpoint over our engine, for drivers and BI tools.
 
 It speaks as much of ClickHouse's HTTP interface as they need: GET and POST, Basic or X-ClickHouse headers,
-`param_*`, compression, ClickHouse's own errors with their codes. It sees every tenant, so it listens on
+`param_*`, ClickHouse's own errors with their codes. It sees every tenant, so it listens on
 loopback, wants a password and is never reachable through the gateway. An answer is held back until it is whole:
 errors come as errors, never in the middle of data.
 """
 
+import asyncio
 import base64
 import binascii
-import gzip
 import hmac
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
 from uuid import uuid4
 
-import lz4.frame
-import structlog
 import uvicorn
-from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from analytics.engine import DATABASE, Engine
+from analytics.engine import DATABASE, Engine, Session
 from analytics.errors import Busy
 from analytics.settings import Settings
 from analytics.sql_gate import NotAllowed, judge
 from lyceum_kit.errors import Unavailable
-
-log = structlog.get_logger()
+from lyceum_kit.serving import Server
 
 QUERY_BYTES = 256 * 1024
+# Formats whose answer is the sum of its blocks' and so comes piece by piece.
+STREAMED = frozenset(["Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSONEachRow"])
+PIECE = 1024 * 1024
 # What clients say about themselves or the transport. Anything else in the address would be a setting.
 TRANSPORT = frozenset(
     [
@@ -54,16 +53,13 @@ TRANSPORT = frozenset(
         "user",
         "password",
         "http_headers_progress_interval_ms",
-        "compress",
-        "decompress",
         "quota_key",
-        "readonly",
         "add_http_cors_header",
     ]
 )
 # ClickHouse's own codes.
 SYNTAX, READONLY, BUSY, AUTH, DENIED, BYTES, UNKNOWN_SETTING = 62, 164, 202, 516, 497, 396, 115
-NO_ENGINE, TOO_LARGE = 210, 307
+NO_ENGINE, TOO_LARGE, UNKNOWN = 210, 307, 1000
 STATUS = {
     SYNTAX: 400,
     READONLY: 403,
@@ -84,7 +80,8 @@ STATUS = {
     158: 413,
     TOO_LARGE: 413,
 }
-_CODE = re.compile(r"Code: (\d+)\.")
+_CODE = re.compile(r"Code: (\d+)\. DB::Exception: ")
+_OURS = re.compile(r": In scope SELECT formatQuerySingleLine\(.*", re.DOTALL)
 _PLACEHOLDER = re.compile(r"\{(\w+)\s*:")
 
 
@@ -138,14 +135,10 @@ def app(engine: Engine, *, user: str, password: str, most_bytes: int) -> Starlet
             sql, parameters = await asked(request)
             if not sql:
                 return PlainTextResponse("Ok.\n")
+            default_format = request.query_params.get("default_format", "TabSeparated")
             answer = await engine.use(
-                "sql",
-                lambda client: run(
-                    client, sql, parameters, request.query_params.get("default_format", "TabSeparated")
-                ),
+                "sql", lambda session: run(session, sql, parameters, default_format, most_bytes)
             )
-            if len(answer.body) > most_bytes:
-                raise Failure(BYTES, f"The answer has more than {most_bytes} bytes; ask for less")
             return packed(request, answer)
         except Failure as failure:
             return failure.response()
@@ -163,31 +156,44 @@ def app(engine: Engine, *, user: str, password: str, most_bytes: int) -> Starlet
     )
 
 
-def run(client: Client, sql: str, parameters: Mapping[str, str], default_format: str) -> Answer:
-    """In the handle's thread: normalise, judge, run. Any error closes the handle."""
-    statement = str(
-        client.query("SELECT formatQuerySingleLine({sql:String}) AS sql", parameters={"sql": sql}).first_row[
-            0
-        ]
-    )
-    bound = {
-        name: _AsSent(value)
-        for name, value in parameters.items()
-        if name in set(_PLACEHOLDER.findall(statement))
-    }
-    tree = client.raw_query(f"EXPLAIN AST {statement}", parameters=bound or None, fmt="TSVRaw").decode()
-    chosen = judge(statement, tree, default_format)
-    body = client.raw_query(_with_format(statement, chosen), parameters=bound or None)
-    return Answer(body, chosen)
+def run(
+    session: Session, sql: str, parameters: Mapping[str, str], default_format: str, most_bytes: int
+) -> Answer:
+    """In the handle's thread: normalise, judge, run. Any error closes the handle.
 
+    The engine counts neither constant columns nor its buffer of the result, so bytes are counted here. What a
+    format needs whole is measured first, in one at least as wordy that comes piece by piece.
+    """
+    formatted = session.query("SELECT formatQuerySingleLine({sql:String})", parameters={"sql": sql})
+    statement = str(formatted.result_rows[0][0])
+    placeholders = set(_PLACEHOLDER.findall(statement))
+    bound = {name: _AsSent(value) for name, value in parameters.items() if name in placeholders}
+    tree = session.raw_query(f"EXPLAIN AST {statement}", parameters=bound or None).decode()
+    allowed = judge(statement, tree, default_format)
 
-def _with_format(statement: str, chosen: str) -> str:
-    return statement if re.search(rf"\sFORMAT {chosen}$", statement) else f"{statement} FORMAT {chosen}"
+    if not allowed.select:
+        body = session.raw_query(f"{allowed.query} FORMAT {allowed.format}", parameters=bound or None)
+        return Answer(body, allowed.format)
+
+    def pieces(format: str) -> Iterator[bytes]:
+        size = 0
+        query = f"{allowed.query} FORMAT {format}"
+        with closing(session.raw_stream(query, parameters=bound or None)) as stream:
+            while piece := stream.read(PIECE):
+                size += len(piece)
+                if size > most_bytes:
+                    raise Failure(BYTES, f"The answer has more than {most_bytes} bytes; ask for less")
+                yield piece
+
+    if allowed.format not in STREAMED:
+        for _ in pieces("JSONEachRow"):
+            pass
+    return Answer(b"".join(pieces(allowed.format)), allowed.format)
 
 
 def authenticate(request: Request, user: str, password: str) -> None:
     """Basic, X-ClickHouse-User and -Key, or a Bearer token that is the password. Without one it stays closed."""
-    given_user, given = credentials(request)
+    given_user, given = credentials(request, user)
     right = hmac.compare_digest(given.encode(), password.encode())
     right &= hmac.compare_digest(given_user.encode(), user.encode())
     if not password or not right:
@@ -196,8 +202,8 @@ def authenticate(request: Request, user: str, password: str) -> None:
         )
 
 
-def credentials(request: Request) -> tuple[str, str]:
-    """(user, password). Never from the address: it would stand in logs."""
+def credentials(request: Request, user: str) -> tuple[str, str]:
+    """(user, password); a token is of `user`. Never from the address: it would stand in logs."""
     scheme, _, value = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "basic":
         try:
@@ -206,7 +212,7 @@ def credentials(request: Request) -> tuple[str, str]:
             return "", ""
         return name, secret
     if scheme.lower() == "bearer":
-        return "operator", value
+        return user, value
     return request.headers.get("x-clickhouse-user", ""), request.headers.get("x-clickhouse-key", "")
 
 
@@ -238,10 +244,12 @@ async def asked(request: Request) -> tuple[str, dict[str, str]]:
 
 
 def told(error: ClickHouseError) -> Failure:
-    """The engine's own words and code."""
-    found = _CODE.search(str(error))
-    code = int(found[1]) if found else getattr(error, "code", None) or 1000
-    return Failure(int(code), str(error))
+    """The engine's own words and code, without ours around them."""
+    words = _OURS.sub("", str(error))
+    codes = list(_CODE.finditer(words))
+    if not codes:
+        return Failure(getattr(error, "code", None) or UNKNOWN, words)
+    return Failure(int(codes[-1][1]), words[codes[-1].start() :])
 
 
 def packed(request: Request, answer: Answer) -> Response:
@@ -252,14 +260,9 @@ def packed(request: Request, answer: Answer) -> Response:
         "x-clickhouse-server-display-name": "lyceum",
         "x-clickhouse-summary": json.dumps({"result_bytes": str(len(answer.body))}),
     }
-    body = answer.body
-    accepted = {e.partition(";")[0].strip() for e in request.headers.get("accept-encoding", "").split(",")}
-    if request.query_params.get("enable_http_compression") == "1" and body:
-        if "lz4" in accepted:
-            body, headers["content-encoding"] = lz4.frame.compress(body), "lz4"
-        elif "gzip" in accepted:
-            body, headers["content-encoding"] = gzip.compress(body, 1), "gzip"
-    return Response(body, media_type=_MEDIA.get(answer.format, "text/plain; charset=utf-8"), headers=headers)
+    return Response(
+        answer.body, media_type=_MEDIA.get(answer.format, "text/plain; charset=utf-8"), headers=headers
+    )
 
 
 _MEDIA: Mapping[str, str] = {
@@ -286,25 +289,26 @@ async def serve(engine: Engine, settings: Settings) -> None:
     password = settings.analytics_sql_password.get_secret_value()
     if not settings.analytics_sql_port or not password:
         return
-    endpoint: Any = app(
+    endpoint = app(
         engine,
         user=settings.analytics_sql_user,
         password=password,
         most_bytes=settings.analytics_sql_bytes,
     )
-    server = uvicorn.Server(
-        uvicorn.Config(
-            endpoint,
-            host=settings.analytics_sql_host,
-            port=settings.analytics_sql_port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            lifespan="off",
-        )
+    config = uvicorn.Config(
+        endpoint,
+        host=settings.analytics_sql_host,
+        port=settings.analytics_sql_port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=settings.analytics_sql_seconds,
+        lifespan="off",
     )
-    server.install_signal_handlers = lambda: None  # type: ignore[method-assign]  # the service stops us
+    server = Server(config)
+    serving = asyncio.create_task(server.serve())
     try:
-        await server.serve()
+        await asyncio.shield(serving)
     finally:
         server.should_exit = True
+        await serving

@@ -4,8 +4,6 @@ peers.
 
 from functools import partial
 
-from sqlalchemy import text
-
 from assessment import consumers, http, lms, log, log_http, pages, quizzing, rpc
 from assessment.keys import Vault
 from assessment.peers import EnrollmentPeer, Enrollments, IdentityPeer, People
@@ -45,7 +43,7 @@ def build(
         settings,
         router=http.routes(ledger, settings, vault, enrollments=enrollments, people=people),
         verifier=verifier,
-        checks={"database": partial(_answers, ledger)},
+        checks={"database": ledger.check},
     )
     app.include_router(lms.routes(ledger, settings, vault, people=people))
     app.include_router(pages.routes(ledger, settings, vault))
@@ -65,8 +63,3 @@ def build(
             log.CHECKPOINT: partial(log.sign_checkpoint, vault=vault, origin=settings.app_origin),
         },
     )
-
-
-async def _answers(ledger: Ledger) -> None:
-    async with ledger.engine.connect() as conn:
-        await conn.execute(text("SELECT 1"))

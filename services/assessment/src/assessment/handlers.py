@@ -28,7 +28,8 @@ _KINDS = {MODULE_KIND_SCORM12: "scorm12", MODULE_KIND_QUIZ: "quiz", MODULE_KIND_
 
 
 async def on_tenant_created(tx: Tx, event: TenantCreated, _meta: Meta) -> None:
-    await store.save_tenant(tx.conn, tx.tenant, event.slug)
+    # The first tenants were announced without a name.
+    await store.save_tenant(tx.conn, tx.tenant, event.name or event.slug)
 
 
 async def on_course_published(

@@ -1,11 +1,11 @@
 """Assessment's API for the web app and other clients: launches, quizzes, readings, records, certificates."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Response
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from assessment import certifying, pdf, playing, quizzing, store
 from assessment import quiz as quizzes
@@ -15,10 +15,11 @@ from assessment.peers import Enrollments, People
 from assessment.quiz import Kind, Option, Question, Quiz
 from assessment.quizzing import Sheet
 from assessment.settings import Settings
-from lyceum_kit.errors import Forbidden, Malformed
+from lyceum_kit.errors import Forbidden
 from lyceum_kit.group import Group
 from lyceum_kit.http import Model, Pages, allow, page
 from lyceum_kit.ledger import Ledger
+from lyceum_kit.lines import Line
 from lyceum_kit.tokens import Caller
 
 Anyone = Annotated[Caller, allow()]
@@ -62,13 +63,25 @@ class QuizBody(Model):
     quiz_id: str = Field(
         "", max_length=100, description="Given: a new version of that quiz. Empty: a new quiz."
     )
-    title: str = Field(max_length=200)
+    title: Line = Field(max_length=200)
     passing_score: float
     time_limit_seconds: int | None = None
     max_attempts: int | None = None
     draw: int | None = None
     shuffle: bool = True
     questions: list[QuestionBody] = Field(max_length=1_000)
+
+
+class QuizRules(BaseModel):
+    """What the newest version asks of who begins it now; nothing of what is right."""
+
+    quiz_id: str
+    version: int
+    title: str
+    passing_score: float = Field(description="Percent")
+    questions: int = Field(description="Asked in one attempt")
+    time_limit_seconds: int | None
+    max_attempts: int | None
 
 
 def routes(
@@ -108,7 +121,7 @@ def routes(
     async def list_quizzes(who: Author, paging: Pages) -> dict[str, Any]:
         async with ledger.read(who.tenant) as conn:
             rows = await store.newest_quizzes(
-                conn, who.tenant, after=paging.after[0] if paging.after else "", limit=paging.limit + 1
+                conn, who.tenant, after=paging.place(str) or "", limit=paging.limit + 1
             )
         shown, after = page(rows, paging, lambda row: (row.quiz_id,))
         return {
@@ -142,6 +155,24 @@ def routes(
         if row is None:
             raise quizzing.UnknownQuiz
         return {"quiz_id": row.quiz_id, "version": row.version, **row.definition}
+
+    @router.get("/quizzes/{quiz_id}/rules")
+    async def quiz_rules(quiz_id: str, who: Anyone) -> QuizRules:
+        """What a learner should know before starting. How many attempts are left, their records tell."""
+        async with ledger.read(who.tenant) as conn:
+            row = await store.quiz(conn, who.tenant, quiz_id)
+        if row is None:
+            raise quizzing.UnknownQuiz
+        quiz = quizzes.from_json(row.quiz_id, row.version, row.definition)
+        return QuizRules(
+            quiz_id=quiz.quiz_id,
+            version=quiz.version,
+            title=quiz.title,
+            passing_score=quiz.passing_score,
+            questions=quiz.asked,
+            time_limit_seconds=quiz.time_limit_seconds,
+            max_attempts=quiz.max_attempts,
+        )
 
     @router.post("/attempts", status_code=201)
     async def start(body: ModuleBody, who: Anyone, response: Response) -> dict[str, Any]:
@@ -195,7 +226,7 @@ def routes(
         subject = await _whose(who, person_id, people)
         async with ledger.read(who.tenant) as conn:
             rows = await store.records(
-                conn, who.tenant, person_id=subject, after=_after(paging.after), limit=paging.limit + 1
+                conn, who.tenant, person_id=subject, after=paging.place(_moment, str), limit=paging.limit + 1
             )
         shown, after = page(rows, paging, lambda row: (row.started_at.isoformat(), row.attempt_id))
         return {"items": [_record(row) for row in shown], "next": after}
@@ -208,20 +239,28 @@ def routes(
                 conn,
                 who.tenant,
                 person_id=subject,
-                after=paging.after[0] if paging.after else "",
+                after=paging.place(str) or "",
                 limit=paging.limit + 1,
             )
         shown, after = page(rows, paging, lambda row: (row.certificate_id,))
         return {"items": [_certificate(row, settings.app_origin) for row in shown], "next": after}
 
-    @router.get("/certificates/{certificate_id}.pdf")
+    @router.get(
+        "/certificates/{certificate_id}.pdf",
+        response_class=Response,
+        responses={200: {"content": {"application/pdf": {}}}},
+    )
     async def certificate_pdf(certificate_id: str, who: Anyone) -> Response:
         row = await _own_certificate(ledger, who, certificate_id, people)
         async with ledger.read(who.tenant) as conn:
             issuer = await store.tenant_name(conn, who.tenant)
         return await pdf.response(row, issuer_name=issuer, origin=settings.app_origin)
 
-    @router.get("/certificates/{certificate_id}.jwt")
+    @router.get(
+        "/certificates/{certificate_id}.jwt",
+        response_class=Response,
+        responses={200: {"content": {"application/vc+jwt": {}}}},
+    )
     async def certificate_jwt(certificate_id: str, who: Anyone) -> Response:
         row = await _own_certificate(ledger, who, certificate_id, people)
         return Response(row.credential_jwt, media_type="application/vc+jwt")
@@ -237,8 +276,8 @@ def routes(
             actor=who.subject,
         )
 
-    _ = launch, read, list_quizzes, publish_quiz, show_quiz, start, show, save_answer, submit, records
-    _ = list_certificates, certificate_pdf, certificate_jwt, revoke
+    _ = launch, read, list_quizzes, publish_quiz, show_quiz, quiz_rules, start, show, save_answer, submit
+    _ = records, list_certificates, certificate_pdf, certificate_jwt, revoke
     return router
 
 
@@ -265,14 +304,8 @@ async def _own_certificate(ledger: Ledger, who: Caller, certificate_id: str, peo
     return row
 
 
-def _after(parts: tuple[str, ...]) -> tuple[datetime, str] | None:
-    if not parts:
-        return None
-    try:
-        at, attempt_id = parts
-        return datetime.fromisoformat(at), attempt_id
-    except ValueError as e:
-        raise Malformed("`after` is not a cursor of this list") from e
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def _quiz(body: QuizBody) -> Quiz:

@@ -29,8 +29,8 @@ _PLAYER = Path(assessment.__file__).parent / "player"
 
 
 class CommitBody(Model):
-    session: int = Field(ge=1)
-    sequence: int = Field(ge=1)
+    session: int = Field(ge=1, lt=2**31)
+    sequence: int = Field(ge=1, lt=2**31)
     finish: bool = False
     same_suspend_data: bool = False
     cmi: dict[str, Any]

@@ -5,6 +5,8 @@ scripts.
 import asyncio
 import json
 import re
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import segno
 from fastapi import Response
 
 import assessment
+from assessment import glyphs
 
 _HERE = Path(assessment.__file__).parent
 _LANGUAGE = re.compile(r"([a-z]{2,3})(?:-[A-Za-z]{4})?(?:-([A-Z]{2}))?")
@@ -37,7 +40,7 @@ def render(certificate: Any, *, issuer_name: str, origin: str) -> bytes:
     verify_url = f"{origin}/verify/{certificate.certificate_id}"
     match = _LANGUAGE.fullmatch(certificate.language or "")
     language, region = match.groups() if match else ("en", None)
-    data = {
+    data: dict[str, Any] = {
         "recipient": certificate.recipient_name,
         "course": certificate.course_title,
         "issuer": issuer_name,
@@ -50,13 +53,31 @@ def render(certificate: Any, *, issuer_name: str, origin: str) -> bytes:
         "revoked": f"{certificate.revoked_at:%d %B %Y}".lstrip("0") if certificate.revoked_at else None,
         "language": language,
         "region": region,
-        "qr": segno.make(verify_url, error="m").svg_inline(border=0, dark="#1b2a4a", omitsize=True),
+        "unprintable": False,
+        "qr": segno.make(verify_url, error="m").svg_inline(border=0, dark="#26211c", omitsize=True),
     }
+
     # The data reaches the template as a value, never as source: a name cannot become markup or code.
-    return typst.compile(
-        str(_HERE / "templates" / "certificate.typ"),
-        font_paths=[str(_HERE / "fonts")],
-        ignore_system_fonts=True,
-        sys_inputs={"data": json.dumps(data)},
-        pdf_standards=["ua-1"],
-    )
+    def compiled(data: Mapping[str, Any]) -> bytes:
+        return typst.compile(
+            str(_HERE / "templates" / "certificate.typ"),
+            font_paths=[str(_HERE / "fonts")],
+            ignore_system_fonts=True,
+            sys_inputs={"data": json.dumps(data)},
+            pdf_standards=["ua-1"],
+        )
+
+    try:
+        return compiled(data)
+    except typst.TypstError:
+        printable = {k: glyphs.shown(data[k], _printable()) for k in ("recipient", "course", "issuer")}
+        if printable.items() <= data.items():
+            raise
+        # Of a script or a sign that no bundled font has: the page that the code leads to shows it.
+        return compiled({**data, **printable, "unprintable": True})
+
+
+@cache
+def _printable() -> frozenset[int]:
+    fonts = [*(_HERE / "fonts").glob("*.ttf"), *(_HERE / "fonts").glob("*.otf")]
+    return frozenset[int]().union(*(glyphs.coverage(font.read_bytes()) for font in fonts))

@@ -56,6 +56,11 @@ class Quiz:
     draw: int | None = None  # ask so many of the questions; None asks all
     shuffle: bool = True
 
+    @property
+    def asked(self) -> int:
+        """Questions on one paper."""
+        return len(self.questions) if self.draw is None else min(self.draw, len(self.questions))
+
     def question(self, question_id: str) -> Question:
         return next(q for q in self.questions if q.question_id == question_id)
 
@@ -92,7 +97,6 @@ class Faults:
 def checked(quiz: Quiz) -> Quiz:
     """The same quiz. Raises BadQuiz when nobody could take it, or nobody could fail it."""
     faults = Faults()
-    faults.check(bool(quiz.title.strip()), "The quiz needs a title")
     faults.check(0 < quiz.passing_score <= 100, "passing_score must be above 0 and at most 100")
     faults.check(bool(quiz.questions), "The quiz needs a question")
     faults.check(

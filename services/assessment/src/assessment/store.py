@@ -68,12 +68,11 @@ async def module(
 async def save_departure(
     conn: AsyncConnection, tenant: UUID, person_id: str, *, version: int, gone: bool
 ) -> None:
+    # Whatever version was here: a stream's events come in order, and after a restore of identity lower ones are true.
     statement = upsert(departed).values(tenant=tenant, person_id=person_id, version=version, gone=gone)
     await conn.execute(
         statement.on_conflict_do_update(
-            index_elements=["tenant", "person_id"],
-            set_={"version": version, "gone": gone},
-            where=departed.c.version < version,
+            index_elements=["tenant", "person_id"], set_={"version": version, "gone": gone}
         )
     )
 

@@ -55,7 +55,7 @@ departed = Table(
     metadata,
     Column("tenant", Uuid, primary_key=True),
     Column("person_id", Text, primary_key=True),
-    Column("version", Integer),  # of the person's stream: an older event never undoes a newer one
+    Column("version", Integer),  # of the person's stream
     Column("gone", Boolean),
 )
 

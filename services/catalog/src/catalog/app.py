@@ -47,7 +47,8 @@ def build(
     )
     verifier = verifier or Verifier(settings.jwks_url, settings.issuer)
     router = http.routes(ledger, importer, max_upload=settings.catalog_upload_bytes)
-    app = make_app("catalog", settings, router=router, verifier=verifier, checks={"content": content.check})
+    checks = {"database": ledger.check, "content": content.check}
+    app = make_app("catalog", settings, router=router, verifier=verifier, checks=checks)
     # Outermost, so that a package's host never meets an API, nor an API's host a package.
     app.add_middleware(
         HostSplit, content=content_app(settings, content), content_origin=settings.content_origin

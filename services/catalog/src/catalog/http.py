@@ -13,16 +13,17 @@ from catalog import handlers, store
 from catalog.errors import UploadMissing
 from catalog.importer import Importer
 from lyceum.catalog.v1.events_pb2 import Module, PackageImported, PathItem, PathPublished
-from lyceum_kit.errors import Malformed, NotFound
-from lyceum_kit.http import MIB, Model, Page, Pages, Paging, allow, body_limit, page
+from lyceum_kit.errors import NotFound
+from lyceum_kit.http import MIB, Model, Page, Pages, allow, body_limit, page
 from lyceum_kit.ledger import Ledger
+from lyceum_kit.lines import Line
 from lyceum_kit.tokens import Caller
 
 # The form around a file costs a little.
 FORM_BYTES = MIB
 
-Line = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Text = Annotated[str, StringConstraints(max_length=200_000, pattern=r"^[^\x00]*$")]
+Title = Annotated[Line, StringConstraints(max_length=300)]
+Text = Annotated[str, StringConstraints(max_length=200_000)]
 Slug = Annotated[str, StringConstraints(max_length=100, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 Key = Annotated[str, Path(pattern=r"^[A-Za-z0-9-]{1,100}$", description="Id or slug")]
 Reader = Annotated[Caller, allow()]
@@ -33,7 +34,7 @@ class ModuleBody(Model):
     """One step. A scorm12 module may leave launch_path out when its package has one item."""
 
     module_id: UUID | None = None
-    title: Line
+    title: Title
     kind: Literal["scorm12", "quiz", "reading"]
     package_id: UUID | None = None
     launch_path: Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00-\x1f]*$")] = ""
@@ -42,9 +43,9 @@ class ModuleBody(Model):
 
 
 class CourseBody(Model):
-    title: Line
+    title: Title
     slug: Slug
-    summary: Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00]*$")] = ""
+    summary: Annotated[str, StringConstraints(max_length=2000)] = ""
     language: Annotated[
         str, StringConstraints(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$", max_length=35)
     ] = "en"
@@ -54,7 +55,7 @@ class CourseBody(Model):
 
 
 class DeprecateBody(Model):
-    reason: Line
+    reason: Title
 
 
 class PathItemBody(Model):
@@ -63,9 +64,9 @@ class PathItemBody(Model):
 
 
 class PathBody(Model):
-    title: Line
+    title: Title
     slug: Slug
-    summary: Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00]*$")] = ""
+    summary: Annotated[str, StringConstraints(max_length=2000)] = ""
     items: Annotated[list[PathItemBody], Field(max_length=100)]
 
 
@@ -162,11 +163,9 @@ def _course_routes(router: APIRouter, ledger: Ledger) -> None:
     async def list_courses(
         who: Reader,
         paging: Pages,
-        search: Annotated[
-            str, Query(max_length=200, pattern=r"^[^\x00]*$", description="Words of title or summary")
-        ] = "",
+        search: Annotated[str, Query(max_length=200, description="Words of title or summary")] = "",
     ) -> Page[CourseSummary]:
-        after = _title_and_id(paging)
+        after = paging.place(str, UUID)
         async with ledger.read(who.tenant) as conn:
             rows = await store.published_courses(
                 conn, who.tenant, search=search, after=after, limit=paging.limit + 1
@@ -234,7 +233,7 @@ def _course_routes(router: APIRouter, ledger: Ledger) -> None:
 def _path_routes(router: APIRouter, ledger: Ledger) -> None:
     @router.get("/paths")
     async def list_paths(who: Reader, paging: Pages) -> Page[PathView]:
-        after = _parts(paging, 1)[0] if paging.after else ""
+        after = paging.place(str) or ""
         async with ledger.read(who.tenant) as conn:
             rows = await store.newest_paths(conn, who.tenant, after=after, limit=paging.limit + 1)
         shown, following = page(rows, paging, lambda p: (p.slug,))
@@ -298,7 +297,7 @@ def _package_routes(router: APIRouter, ledger: Ledger, importer: Importer, max_u
 
     @router.get("/packages")
     async def list_packages(who: Author, paging: Pages) -> Page[PackageView]:
-        after = _id(_parts(paging, 1)[0]) if paging.after else None
+        after = paging.place(UUID)
         async with ledger.read(who.tenant) as conn:
             rows = await store.all_packages(conn, who.tenant, after=after, limit=paging.limit + 1)
         shown, following = page(rows, paging, lambda p: (p.package_id,))
@@ -313,26 +312,6 @@ def _package_routes(router: APIRouter, ledger: Ledger, importer: Importer, max_u
         return _package_view(found)
 
     _ = import_package, list_packages, get_package
-
-
-def _parts(paging: Paging, number: int) -> tuple[str, ...]:
-    if len(paging.after) != number or any("\x00" in part for part in paging.after):
-        raise Malformed("`after` is not a cursor of this list")
-    return paging.after
-
-
-def _id(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise Malformed("`after` is not a cursor of this list") from None
-
-
-def _title_and_id(paging: Paging) -> tuple[str, UUID] | None:
-    if not paging.after:
-        return None
-    title, course_id = _parts(paging, 2)
-    return title, _id(course_id)
 
 
 async def _chunks(file: UploadFile) -> AsyncIterator[bytes]:

@@ -3,7 +3,6 @@
 from functools import partial
 
 from fastapi import APIRouter
-from sqlalchemy import text
 
 from enrollment import consumers, handlers, http, rpc, rules_http
 from enrollment.peers import IdentityNames, Names
@@ -47,7 +46,7 @@ def build(
             settings,
             router=router,
             verifier=verifier,
-            checks={"database": partial(_answers, ledger)},
+            checks={"database": ledger.check},
         ),
         rpc=[rpc.service(ledger, books)],
         verifier=verifier,
@@ -59,8 +58,3 @@ def build(
             handlers.EVERYBODY: partial(handlers.on_rule_pass, books=books, chunk=settings.enrollment_chunk),
         },
     )
-
-
-async def _answers(ledger: Ledger) -> None:
-    async with ledger.engine.connect() as conn:
-        await conn.execute(text("SELECT 1"))

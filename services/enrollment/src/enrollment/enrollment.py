@@ -22,7 +22,6 @@ from lyceum.enrollment.v1 import events_pb2 as pb
 
 Kind = Literal["rule", "path", "manual", "self"]
 Policy = Literal["withdraw_if_incomplete", "keep"]
-Assurance = Literal["self-reported", "server-graded"]
 State = Literal["active", "completed", "withdrawn"]
 GroundKey = tuple[Kind, str, str]
 

@@ -29,6 +29,7 @@ from enrollment.enrollment import (
 )
 from enrollment.errors import CourseNotOpen, DueDatePassed, NotEmployed, UnknownEnrollment, UnknownTarget
 from enrollment.rule import Draft, Rule
+from enrollment.rules import DATES, JOB
 from enrollment.store import book, records
 from enrollment.store.book import Books
 from lyceum.assessment.v1.events_pb2 import ModuleCompleted
@@ -76,21 +77,10 @@ async def on_user_deactivated(tx: Tx, event: identity.UserDeactivated, meta: Met
 def person_of(
     event: identity.UserProvisioned | identity.UserUpdated | identity.UserReactivated,
 ) -> Person:
-    """The attributes that rules may use. A hire date that is none is a missing one."""
-    job = event.job
-    return Person(
-        str(UUID(event.person_id)),
-        {
-            "status": STATUS[event.status],
-            "department": job.department,
-            "location": job.location,
-            "job_title": job.job_title,
-            "manager_id": job.manager_id,
-            "employment_type": job.employment_type,
-            "hire_date": job.hire_date if dates.parse_date(job.hire_date) else "",
-            "time_zone": job.time_zone,
-        },
-    )
+    """The attributes that rules may use. A date that is none is a missing one."""
+    said = {name: str(getattr(event.job, name)) for name in JOB}
+    facts = {name: value for name, value in said.items() if name not in DATES or dates.parse_date(value)}
+    return Person(str(UUID(event.person_id)), {**facts, "status": STATUS[event.status]})
 
 
 async def _follow_rules(tx: Tx, books: Books, person: Person) -> None:
@@ -346,9 +336,13 @@ async def enrol(
     kind: Kind,
     reason: str,
     due_date: date | None,
+    carried_over: bool = False,
     books: Books,
 ) -> Enrolled:
-    """Enrol somebody by hand, or oneself. An enrolment that exists gets one more reason, or stays as it is."""
+    """Enrol somebody by hand, or oneself. An enrolment that exists gets one more reason, or stays as it is.
+
+    What is carried over from another system may be late already; else a date that has passed is a mistake.
+    """
     await book.lock_shared(tx.conn, tx.tenant)
     found = (await book.lock_people(tx.conn, tx.tenant, [person_id])).get(person_id)
     if found is None:
@@ -358,7 +352,7 @@ async def enrol(
     catalog = (await books.read(tx.conn, tx.tenant)).catalog
     where = dates.zone(found.facts["time_zone"], catalog.time_zone)
     today = dates.today(tx.now, where)
-    if due_date and due_date < today:
+    if due_date and due_date < today and not carried_over:
         raise DueDatePassed(f"{due_date.isoformat()} is over")
     due = dates.due_on(due_date, where) if due_date else None
     ground = Ground(kind, tx.actor, today, reason=reason, due=due)

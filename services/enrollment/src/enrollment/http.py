@@ -13,7 +13,7 @@ from enrollment.errors import UnknownEnrollment
 from enrollment.store import book, records
 from enrollment.store.book import Books
 from enrollment.views import View, resume, urgency, view, visible_to
-from lyceum_kit.errors import NotFound
+from lyceum_kit.errors import Forbidden, NotFound
 from lyceum_kit.http import Model, Page, Pages, allow, page
 from lyceum_kit.ledger import Ledger
 from lyceum_kit.tokens import Caller
@@ -93,6 +93,9 @@ class NewEnrollment(Model):
     person_id: UUID
     course_id: UUID
     due_date: date | None = Field(None, description="Whoever enrols somebody else may set one")
+    carried_over: bool = Field(
+        False, description="An administrator brings it from another system: its date may have passed"
+    )
 
 
 def out(found: View) -> EnrollmentOut:
@@ -165,6 +168,7 @@ def routes(ledger: Ledger, books: Books) -> APIRouter:
         state: StateName | None = None,
     ) -> Page[EnrollmentOut]:
         """What the caller may see: their own; a manager's reports; everybody's."""
+        after = paging.place(UUID)
         async with ledger.read(who.tenant) as conn:
             rows = await records.shown(
                 conn,
@@ -173,7 +177,7 @@ def routes(ledger: Ledger, books: Books) -> APIRouter:
                 person_ids=[str(person_id)] if person_id else None,
                 course_id=str(course_id) if course_id else None,
                 state=state,
-                after=paging.after[0] if paging.after else None,
+                after=str(after) if after else None,
                 limit=paging.limit + 1,
             )
             some, following = page(rows, paging, lambda row: (row.state.enrollment_id,))
@@ -185,25 +189,28 @@ def routes(ledger: Ledger, books: Books) -> APIRouter:
         """One enrolment with its modules, and why it exists."""
         return detail(await one(who, str(enrollment_id)))
 
-    @router.post("/enrollments", status_code=201)
+    @router.post(
+        "/enrollments",
+        status_code=201,
+        responses={200: {"model": EnrollmentDetail, "description": "There was one"}},
+    )
     async def post_enrollment(who: Anyone, body: NewEnrollment, response: Response) -> EnrollmentDetail:
         """Enrol oneself; a manager enrols direct reports, an administrator anybody."""
         person_id = str(body.person_id)
         themselves = who.kind == "person" and person_id == who.subject
         if not themselves:
             await _may_enrol(ledger, who, person_id)
+        if body.carried_over and not who.has("admin"):
+            raise Forbidden("Only an administrator carries enrolments over from another system")
         done = await ledger.run(
             who.tenant,
             handlers.enrol,
             person_id,
             str(body.course_id),
-            kind="self" if themselves else "manual",
-            reason="You enrolled yourself"
-            if themselves
-            else "Assigned by your manager"
-            if not who.has("admin")
-            else "Assigned by an administrator",
+            kind="self" if themselves and not body.carried_over else "manual",
+            reason=_reason(who, themselves=themselves, carried_over=body.carried_over),
             due_date=body.due_date,
+            carried_over=body.carried_over,
             books=books,
             actor=who.subject,
         )
@@ -257,6 +264,15 @@ def routes(ledger: Ledger, books: Books) -> APIRouter:
 
     _ = list_enrollments, get_enrollment, post_enrollment, today, my_paths, team
     return router
+
+
+def _reason(who: Caller, *, themselves: bool, carried_over: bool) -> str:
+    """Why somebody has what nobody's rule gave them."""
+    if carried_over:
+        return "Carried over from another system"
+    if themselves:
+        return "You enrolled yourself"
+    return "Assigned by an administrator" if who.has("admin") else "Assigned by your manager"
 
 
 def _own_id(who: Caller) -> str:

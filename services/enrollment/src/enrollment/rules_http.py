@@ -12,12 +12,13 @@ from enrollment.enrollment import Policy
 from enrollment.errors import BadCondition
 from enrollment.peers import Names
 from enrollment.rule import Draft
-from enrollment.rules import InvalidCondition, parse, sentence
+from enrollment.rules import ATTRIBUTES, InvalidCondition, operators_of, parse, sentence
 from enrollment.store import book, records
 from enrollment.store.book import Books, RuleRow
 from lyceum_kit.errors import NotFound
 from lyceum_kit.http import Model, Page, Pages, allow, page
 from lyceum_kit.ledger import Ledger
+from lyceum_kit.lines import Line
 from lyceum_kit.tokens import Caller
 
 NAMED = 200  # people a preview names; the counts are of all
@@ -26,7 +27,7 @@ Admin = Annotated[Caller, allow("admin")]
 
 
 class RuleIn(Model):
-    name: str = Field(min_length=1, max_length=200)
+    name: Line = Field(max_length=200)
     condition: Any = Field(description="A condition tree; see services/enrollment/README.md")
     course_ids: list[UUID] = Field(default=[], max_length=100)
     path_ids: list[UUID] = Field(default=[], max_length=100)
@@ -35,7 +36,13 @@ class RuleIn(Model):
 
 
 class PreviewIn(RuleIn):
-    name: str = Field("", max_length=200)
+    name: Line | Literal[""] = Field("", max_length=200)
+
+
+class Attribute(BaseModel):
+    attribute: str
+    label: str = Field(description="How sentences name it")
+    operators: list[str]
 
 
 class RuleOut(BaseModel):
@@ -162,11 +169,22 @@ def routes(ledger: Ledger, books: Books, names: Names) -> APIRouter:
     @router.get("/rules")
     async def list_rules(who: Admin, paging: Pages) -> Page[RuleOut]:
         """All rules, the oldest first, each in its newest version."""
+        after = paging.place(UUID)
         async with ledger.read(who.tenant) as conn:
-            after = paging.after[0] if paging.after else None
-            rows = await book.all_rules(conn, who.tenant, after=after, limit=paging.limit + 1)
+            rows = await book.all_rules(
+                conn, who.tenant, after=str(after) if after else None, limit=paging.limit + 1
+            )
         some, following = page(rows, paging, lambda row: (row.rule.rule_id,))
         return Page(items=[out(row) for row in some], next=following)
+
+    @router.get("/rules/attributes")
+    async def list_attributes(who: Admin) -> Page[Attribute]:  # noqa: ARG001
+        """What conditions may speak of."""
+        found = [
+            Attribute(attribute=name, label=label, operators=sorted(operators_of(name)))
+            for name, label in ATTRIBUTES.items()
+        ]
+        return Page(items=found, next=None)
 
     @router.post("/rules", status_code=201)
     async def create_rule(who: Admin, body: RuleIn, response: Response) -> RuleOut:
@@ -219,6 +237,7 @@ def routes(ledger: Ledger, books: Books, names: Names) -> APIRouter:
 
     _ = (
         list_rules,
+        list_attributes,
         create_rule,
         preview_draft,
         get_rule,

@@ -7,14 +7,17 @@ transaction that appends to it; `enrollments.version` is the stream's version th
 from sqlalchemy import (
     Boolean,
     Column,
+    ColumnElement,
     Date,
     DateTime,
     Double,
+    FetchedValue,
     Integer,
     MetaData,
     Table,
     Text,
     Uuid,
+    func,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
@@ -40,20 +43,15 @@ def _tenant() -> Column[object]:
 tenants = Table("tenants", metadata, _tenant(), _text("time_zone"))
 # Raised whenever rules, courses or paths change: the key of the cached rule book.
 revisions = Table("revisions", metadata, _tenant(), Column("revision", Integer, nullable=False))
-# What rules need of people. No column is NULL: a missing attribute is the empty string.
+# What rules need of people. `facts` has the attributes that are there; two of them are columns, generated from it.
 people = Table(
     "people",
     metadata,
     _tenant(),
     _key("person_id"),
-    _text("status"),
-    _text("department"),
-    _text("location"),
-    _text("job_title"),
-    _text("manager_id"),
-    _text("employment_type"),
-    _text("hire_date"),
-    _text("time_zone"),
+    Column("facts", JSONB, nullable=False),
+    Column("status", Text, FetchedValue()),
+    Column("manager_id", Text, FetchedValue()),
 )
 courses = Table(
     "courses",
@@ -168,3 +166,8 @@ path_enrollments = Table(
     Column("rule_ids", ARRAY(Text), nullable=False),  # the rules that assign it
     Column("completed_at", DateTime(timezone=True)),
 )
+
+
+def attribute(name: str) -> ColumnElement[str]:
+    """One of a person's facts; the empty string where it is missing. Compares byte by byte, as Python does."""
+    return func.coalesce(people.c.facts[name].astext, "").collate("C")

@@ -37,7 +37,7 @@ async def create_tenant(
         tx.conn, tenant=tx.tenant, slug=slug, name=name, time_zone=time_zone, now=tx.now
     ):
         raise SlugTaken(f"A tenant with slug {slug!r} exists")
-    event = pb.TenantCreated(tenant_id=str(tx.tenant), slug=slug, default_time_zone=time_zone)
+    event = pb.TenantCreated(tenant_id=str(tx.tenant), slug=slug, default_time_zone=time_zone, name=name)
     tx.append(f"tenant/{tx.tenant}", [event], expected=0)
     said = Described(
         said_at=tx.now,

@@ -4,7 +4,6 @@ from datetime import timedelta
 from functools import partial
 
 from fastapi import APIRouter
-from sqlalchemy import text
 
 from identity import bamboohr, handlers, http, intake, rpc, setup_http, sign_in_http
 from identity.administration import Breaker
@@ -55,17 +54,15 @@ def build(
     router.include_router(intake.snapshot_routes(ledger, tenancy, breaker))
     router.include_router(intake.webhook_routes(ledger, tenancy, vault))
 
-    async def database() -> None:
-        async with engine.connect() as conn:
-            await conn.execute(text("SELECT 1"))
-
     async def first_key() -> None:
         await keys.current()
 
     return Service(
         name="identity",
         settings=settings,
-        http=make_app("identity", settings, router=router, verifier=verifier, checks={"database": database}),
+        http=make_app(
+            "identity", settings, router=router, verifier=verifier, checks={"database": ledger.check}
+        ),
         rpc=[rpc.service(ledger)],
         verifier=verifier,
         ledger=ledger,

@@ -15,7 +15,8 @@ Forbidden
 Invalid
 ├── UnknownTimeZone
 ├── DuplicateInSnapshot
-└── SaidInTheFuture
+├── SaidInTheFuture
+└── BadMapping           an org unit under itself, or headed by nobody here
 Refused
 ├── SlugTaken
 ├── SnapshotDecided
@@ -42,7 +43,15 @@ class EncodedBody(Malformed):
 
 
 class BadSignature(Unauthenticated):
+    """One answer for a wrong signature, a missing one and an address that is none: strangers learn nothing."""
+
     code, title = "bad-signature", "No valid signature"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The address is unknown, or the message is not signed with its secret: webhook-id, webhook-timestamp"
+            " and webhook-signature, or X-BambooHR-Timestamp and X-BambooHR-Signature"
+        )
 
 
 class BadCredentials(Unauthenticated):
@@ -71,6 +80,10 @@ class DuplicateInSnapshot(Invalid):
 
 class SaidInTheFuture(Invalid):
     code, title = "said-in-the-future", "The event's timestamp lies ahead"
+
+
+class BadMapping(Invalid):
+    code, title = "bad-mapping", "The unit cannot be mapped so"
 
 
 class SlugTaken(Refused):

@@ -6,6 +6,7 @@ take_webhook    a signed message, once
 take_notice     a vendor's notice that somebody changed: read again soon
 apply_listing   a chunk of a full snapshot
 grant_roles     an administrator made somebody author or admin
+map_unit        an administrator said where a department belongs
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -16,8 +17,10 @@ from uuid import UUID
 
 from google.protobuf.message import Message
 
-from identity import hris, store, webhook_store
+from identity import hris, org_unit, store, webhook_store
+from identity.errors import BadMapping
 from identity.hris import Listed, Notice, Said
+from identity.org_unit import Map, OrgUnit
 from identity.person import (
     ChangeProfile,
     Described,
@@ -236,6 +239,27 @@ async def grant_roles(tx: Tx, person_id: UUID, granted: Sequence[str]) -> Person
     await _set_roles(tx, [row], {person_id: reports.get(person_id, 0) > 0})
     [after] = await store.lock_people(tx.conn, tx.tenant, [person_id])
     return after
+
+
+async def map_unit(tx: Tx, org_unit_id: UUID, command: Map) -> OrgUnit:
+    """A person looked at a unit that HR brought along, and says where it belongs and who heads it."""
+    units = {unit.org_unit_id: unit for unit in await store.lock_units(tx.conn, tx.tenant)}
+    unit = units.get(str(org_unit_id))
+    if unit is None:
+        raise NotFound
+    if command.parent_id and command.parent_id not in units:
+        raise BadMapping("There is no such unit above it")
+    head = await store.person(tx.conn, tx.tenant, UUID(command.head_id)) if command.head_id else None
+    if command.head_id and not (head and head.active):
+        raise BadMapping("There is nobody with the id of its head")
+    parents = {u.org_unit_id: u.parent_id for u in units.values()}
+    events = org_unit.decide(unit, command, parents=parents)
+    stream = await tx.load(f"org-unit/{org_unit_id}")
+    tx.append(f"org-unit/{org_unit_id}", events, expected=stream.version)
+    for event in events:
+        unit = org_unit.evolve(unit, event)
+    await store.save_unit(tx.conn, tx.tenant, unit)
+    return unit
 
 
 # ---- webhooks

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
@@ -22,13 +23,15 @@ from pydantic import (
 )
 
 from identity.errors import BadJson, DuplicateInSnapshot, SaidInTheFuture, UnknownTimeZone
-from identity.person import Described, Leaves, PersonFacts, Profile, Statement
+from identity.person import COPIED, Described, Leaves, PersonFacts, Profile, Statement
 from lyceum_kit.errors import Invalid
+from lyceum_kit.lines import Line, one_line
 
 M = TypeVar("M", bound=BaseModel)
 
 MAX_DEPTH = 32
 CLOCK_SKEW = timedelta(minutes=5)
+FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2999, 12, 31)
 
 
 def strict_json(raw: bytes) -> Any:
@@ -77,10 +80,24 @@ def _only_text(value: object) -> object:
     return value or None
 
 
-Text = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, max_length=300)]
-Id = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=200)]
-Day = Annotated[date | None, BeforeValidator(_only_text)]
-Moment = Annotated[AwareDatetime, BeforeValidator(_only_text)]
+def _a_day(day: date | None) -> date | None:
+    # The first and last days of the calendar are no moments in most time zones.
+    if day and not FIRST_DAY <= day <= LAST_DAY:
+        raise ValueError(f"must lie between {FIRST_DAY} and {LAST_DAY}")
+    return day
+
+
+def _a_moment(moment: datetime) -> datetime:
+    if moment.year < FIRST_DAY.year:
+        raise ValueError(f"must not lie before {FIRST_DAY}")
+    return moment
+
+
+# A tab in somebody's name must not keep a company from being imported; an id is taken as it is, or not at all.
+Text = Annotated[str, StringConstraints(strict=True, max_length=300), AfterValidator(one_line)]
+Id = Annotated[Line, StringConstraints(strict=True, strip_whitespace=True, max_length=200)]
+Day = Annotated[date | None, BeforeValidator(_only_text), AfterValidator(_a_day)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_only_text), AfterValidator(_a_moment)]
 
 
 class _Payload(BaseModel):
@@ -134,7 +151,7 @@ class Event(_Payload):
 class Snapshot(_Payload):
     source: Annotated[str, StringConstraints(strict=True, pattern=r"^[a-z0-9_-]{1,40}$")] = "hris"
     complete: Annotated[bool, Field(strict=True)]
-    taken_at: Annotated[AwareDatetime | None, BeforeValidator(_only_text)] = None
+    taken_at: Moment | None = None
     people: list[Listed]
 
 
@@ -290,13 +307,10 @@ def described(person: Employee, *, said_at: datetime, time_zone: str, hires: boo
         hires=hires,
         profile=Profile(person.name(), person.email, person.locale or "en"),
         facts=PersonFacts(
-            department=person.department,
-            location=person.location,
-            job_title=person.job_title,
+            **{name: getattr(person, name) for name in COPIED},
             manager_external_id=person.manager_external_id or "",
             hire_date=person.hire_date,
             time_zone=zone,
-            employment_type=person.employment_type,
             on_leave=person.status == "on_leave",
         ),
     )

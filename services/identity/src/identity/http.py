@@ -4,35 +4,51 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from identity import store
-from identity.handlers import grant_roles
+from identity.handlers import grant_roles, map_unit
+from identity.org_unit import Map
 from identity.store import PersonRow
 from identity.tenancy import Tenancy
-from lyceum_kit.errors import Forbidden, Invalid, NotFound
-from lyceum_kit.http import Model, Pages, allow, page
+from lyceum_kit.errors import Forbidden, NotFound
+from lyceum_kit.http import Model, Page, Pages, allow, page
 from lyceum_kit.ledger import Ledger
 from lyceum_kit.tokens import Caller
 
 Anyone = Annotated[Caller, allow()]
 Admin = Annotated[Caller, allow("admin", "operator")]
-Operator = Annotated[Caller, allow("operator")]
 SEES_ALL = ("admin", "reader", "service", "operator")
-
-Slug = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
-Name = Annotated[str, Field(min_length=1, max_length=200)]
-ClientRole = Literal["reader", "hris", "author", "admin"]
 
 
 class Grant(Model):
     roles: list[Literal["author", "admin"]]
 
 
+class Mapping(Model):
+    """Where a unit belongs. Left out: at the top, or without a head."""
+
+    parent_id: UUID | None = None
+    head_id: UUID | None = None
+
+
+class UnitOut(BaseModel):
+    org_unit_id: UUID
+    code: str = Field(description="As HR spells it")
+    mapped: bool = Field(description="False where HR named a department that nobody has looked at yet")
+    parent_id: UUID | None
+    head_id: UUID | None
+
+
+class UnitWithPeople(UnitOut):
+    people: int = Field(description="Who works in it now")
+
+
 def shown(row: PersonRow) -> dict[str, Any]:
     """A person in a list."""
     return {
         "person_id": str(row.person_id),
+        "external_id": row.external_id,
         "display_name": row.display_name,
         "department": row.department,
         "location": row.location,
@@ -109,10 +125,7 @@ def routes(ledger: Ledger, tenancy: Tenancy) -> APIRouter:
         )
 
     async def _people(tenant: UUID, paging: Pages, **filters: Any) -> dict[str, Any]:
-        try:
-            after = UUID(paging.after[0]) if paging.after else None
-        except ValueError as e:
-            raise Invalid("`after` is not a cursor of this list") from e
+        after = paging.place(UUID)
         async with ledger.read(tenant) as conn:
             rows = await store.list_people(conn, tenant, after=after, limit=paging.limit + 1, **filters)
         items, following = page(rows, paging, lambda row: (row.person_id,))
@@ -127,7 +140,6 @@ def routes(ledger: Ledger, tenancy: Tenancy) -> APIRouter:
             raise NotFound
         return {
             **shown(row),
-            "external_id": row.external_id,
             "source": row.source,
             "email": row.email,
             "locale": row.locale,
@@ -139,7 +151,7 @@ def routes(ledger: Ledger, tenancy: Tenancy) -> APIRouter:
 
     @router.post("/people/{person_id}/roles")
     async def set_roles(
-        who: Annotated[Caller, allow("admin", "operator")],
+        who: Admin,
         person_id: UUID,
         grant: Grant,
         tenant_slug: str = "",
@@ -150,13 +162,28 @@ def routes(ledger: Ledger, tenancy: Tenancy) -> APIRouter:
         return {"person_id": str(person_id), "roles": list(row.roles)}
 
     @router.get("/org-units")
-    async def org_units(who: Anyone, tenant_slug: str = "") -> dict[str, Any]:
+    async def org_units(who: Anyone, tenant_slug: str = "") -> Page[UnitWithPeople]:
         """Departments; `mapped` is false where HR named one that nobody had set up."""
         tenant = await tenancy.of(who, tenant_slug)
         async with ledger.read(tenant.tenant_id) as conn:
-            return {"items": await store.list_units(conn, tenant.tenant_id), "next": None}
+            units = await store.list_units(conn, tenant.tenant_id)
+        return Page(items=[UnitWithPeople(**unit) for unit in units])
 
-    _ = me, team, people, person, set_roles, org_units
+    @router.put("/org-units/{org_unit_id}/mapping")
+    async def put_mapping(who: Admin, org_unit_id: UUID, body: Mapping, tenant_slug: str = "") -> UnitOut:
+        """Confirm a department that HR brought along, and say where it belongs. Again: nothing changes."""
+        tenant = await tenancy.of(who, tenant_slug)
+        command = Map(str(body.parent_id or ""), str(body.head_id or ""))
+        unit = await ledger.run(tenant.tenant_id, map_unit, org_unit_id, command, actor=who.subject)
+        return UnitOut(
+            org_unit_id=org_unit_id,
+            code=unit.code,
+            mapped=unit.mapped,
+            parent_id=body.parent_id,
+            head_id=body.head_id,
+        )
+
+    _ = me, team, people, person, set_roles, org_units, put_mapping
     return router
 
 

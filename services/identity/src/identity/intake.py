@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 
 from identity import hris, store, webhook_store
 from identity.administration import Breaker, apply_held, discard_held, endpoint_place, take_snapshot
-from identity.errors import EncodedBody
+from identity.errors import BadSignature, EncodedBody
 from identity.handlers import take_notice, take_webhook
 from identity.signatures import verify_bamboohr, verify_standard
 from identity.tenancy import Tenancy
@@ -27,6 +27,8 @@ from lyceum_kit.ledger import Ledger
 from lyceum_kit.tokens import Caller
 
 SNAPSHOT_LIMIT = 20 * MIB
+# Read from raw bytes, strictly, by hris: FastAPI knows no body here. The README shows its fields.
+_JSON = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
 Hris = Annotated[Caller, allow("hris", "admin", "operator")]
 Admin = Annotated[Caller, allow("admin", "operator")]
 
@@ -35,18 +37,26 @@ def webhook_routes(ledger: Ledger, tenancy: Tenancy, vault: Vault) -> APIRouter:
     router = APIRouter()
     group = Group(ledger)
 
-    @router.post("/webhooks/{tenant_slug}/{endpoint_id}", dependencies=[public])
+    @router.post(
+        "/webhooks/{tenant_slug}/{endpoint_id}",
+        dependencies=[public],
+        responses={202: {"description": "Durable, and held or waiting for its day"}, 401: {}},
+        openapi_extra=_JSON,
+    )
     async def receive(tenant_slug: str, endpoint_id: UUID, request: Request) -> JSONResponse:
         """A signed message of an HR system. 2xx once it is durable, also when it was delivered before."""
         body = await request.body()
         if request.headers.get("content-encoding", "identity") != "identity":
             raise EncodedBody
-        tenant = await tenancy.by_slug(tenant_slug)
+        try:
+            tenant = await tenancy.by_slug(tenant_slug)
+        except NotFound:
+            raise BadSignature from None
         now = ledger.clock()
         async with ledger.read(tenant.tenant_id) as conn:
             endpoint = await webhook_store.endpoint(conn, tenant.tenant_id, endpoint_id, now)
         if endpoint is None:
-            raise NotFound
+            raise BadSignature
         return await _take(tenant.tenant_id, endpoint, request, body, tenant.default_time_zone)
 
     async def _take(
@@ -98,7 +108,7 @@ def snapshot_routes(ledger: Ledger, tenancy: Tenancy, breaker: Breaker) -> APIRo
         ]
         return {"items": items, "next": None}
 
-    @router.put("/hris/snapshot", dependencies=[body_limit(SNAPSHOT_LIMIT)])
+    @router.put("/hris/snapshot", dependencies=[body_limit(SNAPSHOT_LIMIT)], openapi_extra=_JSON)
     async def put_snapshot(who: Hris, request: Request, tenant_slug: str = "") -> dict[str, Any]:
         """A full listing of people; only differences become events. Send it again after an error."""
         tenant = await tenancy.of(who, tenant_slug)

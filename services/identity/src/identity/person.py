@@ -46,6 +46,10 @@ class PersonFacts:
     on_leave: bool = False
 
 
+# What is only passed on: a field of that name in HR's message, here, and in the event's Job.
+COPIED = ("department", "location", "job_title", "employment_type")
+
+
 @dataclass(frozen=True)
 class Described:
     """HR says what a person is like. `hires` also means: this person (again) works here."""
@@ -300,14 +304,11 @@ def _settle(person: Person, command: Settle) -> list[Message]:
 
 def job_of(facts: PersonFacts, *, org_unit_id: str, manager_id: str) -> pb.Job:
     return pb.Job(
-        department=facts.department,
+        **{name: getattr(facts, name) for name in COPIED},
         org_unit_id=org_unit_id,
-        location=facts.location,
-        job_title=facts.job_title,
         manager_id=manager_id,
         hire_date=facts.hire_date.isoformat() if facts.hire_date else "",
         time_zone=facts.time_zone,
-        employment_type=facts.employment_type,
     )
 
 

@@ -40,7 +40,7 @@ def session_routes(ledger: Ledger, tenancy: Tenancy, settings: Settings) -> APIR
             samesite="lax",
         )
 
-    @router.get("/personas", dependencies=[public])
+    @router.get("/personas", dependencies=[public], responses={403: {}})
     async def personas(
         request: Request, search: str = "", limit: Annotated[int, Query(ge=1, le=200)] = 40
     ) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def session_routes(ledger: Ledger, tenancy: Tenancy, settings: Settings) -> APIR
             ]
         return {"items": items, "next": None}
 
-    @router.post("/sessions", dependencies=[public], status_code=204)
+    @router.post("/sessions", dependencies=[public], status_code=204, responses={403: {}})
     async def sign_in_as(persona: Persona, request: Request, response: Response) -> None:
         """Sign in as a persona: on this machine only."""
         _only_local(request, settings)
@@ -84,7 +84,13 @@ def session_routes(ledger: Ledger, tenancy: Tenancy, settings: Settings) -> APIR
             return
         raise NotFound
 
-    @router.get("/sessions/link", dependencies=[public])
+    @router.get(
+        "/sessions/link",
+        dependencies=[public],
+        status_code=303,
+        response_class=RedirectResponse,
+        responses={409: {}},
+    )
     async def follow_link(token: str) -> RedirectResponse:
         """Sign in by a one-time link."""
         tenant = sign_in.tenant_of(token)
@@ -95,7 +101,7 @@ def session_routes(ledger: Ledger, tenancy: Tenancy, settings: Settings) -> APIR
         _set_cookie(response, value)
         return response
 
-    @router.delete("/sessions", dependencies=[public], status_code=204)
+    @router.delete("/sessions", dependencies=[public], status_code=204, responses={403: {}})
     async def sign_out(request: Request, response: Response) -> None:
         """End the browser's session."""
         _same_origin(request, settings)
@@ -112,17 +118,25 @@ def token_routes(keys: SigningKeys, tokens: Tokens, settings: Settings) -> APIRo
     router = APIRouter()
     cookie = _cookie(settings)
 
-    @router.post("/token", dependencies=[public])
+    credentials = ("grant_type", "client_id", "client_secret", "tenant")
+    form = {"type": "object", "properties": {name: {"type": "string"} for name in credentials}}
+
+    @router.post(
+        "/token",
+        dependencies=[public],
+        responses={401: {}, 403: {}},
+        openapi_extra={"requestBody": {"content": {"application/x-www-form-urlencoded": {"schema": form}}}},
+    )
     async def token(request: Request) -> JSONResponse:
         """A short access token for the session's cookie, or for an API client's secret (RFC 6749 §4.4)."""
-        form = _form(await request.body(), request.headers.get("content-type", ""))
-        if form:
-            if form.get("grant_type") != "client_credentials":
+        sent = _form(await request.body(), request.headers.get("content-type", ""))
+        if sent:
+            if sent.get("grant_type") != "client_credentials":
                 raise Malformed("grant_type must be client_credentials", error="unsupported_grant_type")
-            client_id, secret = form.get("client_id", ""), form.get("client_secret", "")
+            client_id, secret = sent.get("client_id", ""), sent.get("client_secret", "")
             if not (client_id and secret):
                 raise BadCredentials(error="invalid_client")
-            made = await tokens.of_client(client_id, secret, form.get("tenant", ""))
+            made = await tokens.of_client(client_id, secret, sent.get("tenant", ""))
         else:
             value = request.cookies.get(cookie, "")
             if not value:

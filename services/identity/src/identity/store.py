@@ -25,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from identity.org_unit import OrgUnit
 from identity.person import Profile, Record, record_from_json, record_to_json
 from identity.tables import org_units, people, snapshots
 
@@ -360,15 +361,43 @@ async def add_units(conn: AsyncConnection, tenant: UUID, new: Mapping[str, UUID]
     return added
 
 
+async def lock_units(conn: AsyncConnection, tenant: UUID) -> list[OrgUnit]:
+    """All units, so that nobody moves another one meanwhile: together, two moves could make a circle."""
+    query = select(org_units).where(org_units.c.tenant == tenant).order_by(org_units.c.org_unit_id)
+    return [
+        OrgUnit(
+            org_unit_id=str(row.org_unit_id),
+            code=row.code,
+            mapped=row.mapped,
+            parent_id=str(row.parent_id or ""),
+            head_id=str(row.head_id or ""),
+        )
+        for row in await conn.execute(query.with_for_update())
+    ]
+
+
+async def save_unit(conn: AsyncConnection, tenant: UUID, unit: OrgUnit) -> None:
+    where = (org_units.c.tenant == tenant, org_units.c.org_unit_id == UUID(unit.org_unit_id))
+    values = {
+        "mapped": unit.mapped,
+        "parent_id": UUID(unit.parent_id) if unit.parent_id else None,
+        "head_id": UUID(unit.head_id) if unit.head_id else None,
+    }
+    await conn.execute(update(org_units).where(*where).values(**values))
+
+
+_UNIT = [org_units.c[name] for name in ("org_unit_id", "code", "mapped", "parent_id", "head_id")]
+
+
 async def list_units(conn: AsyncConnection, tenant: UUID) -> list[dict[str, Any]]:
     count = func.count(people.c.person_id).filter(people.c.status.in_(("active", "on_leave")))
     query = (
-        select(org_units.c.org_unit_id, org_units.c.code, org_units.c.mapped, count.label("people"))
+        select(*_UNIT, count.label("people"))
         .outerjoin(
             people, and_(people.c.tenant == org_units.c.tenant, people.c.department == org_units.c.code)
         )
         .where(org_units.c.tenant == tenant)
-        .group_by(org_units.c.org_unit_id, org_units.c.code, org_units.c.mapped)
+        .group_by(*_UNIT)
         .order_by(org_units.c.code)
     )
     return [row_dict(row) for row in await conn.execute(query)]

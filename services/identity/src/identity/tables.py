@@ -41,6 +41,8 @@ org_units = Table(
     Column("org_unit_id", Uuid, primary_key=True),
     Column("code", Text),
     Column("mapped", Boolean),
+    Column("parent_id", Uuid),
+    Column("head_id", Uuid),
 )
 people = Table(
     "people",

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!lyceum/feed/v1/feed_service.proto\x12\x0elyceum.feed.v1\"\x1c\n\x0cHeadsRequest\x12\x0c\n\x04\x66\x65\x65\x64\x18\x01 \x01(\t\"B\n\rHeadsResponse\x12\x31\n\npartitions\x18\x01 \x03(\x0b\x32\x1d.lyceum.feed.v1.PartitionHead\"o\n\rPartitionHead\x12\x11\n\tpartition\x18\x01 \x01(\x05\x12\x0c\n\x04head\x18\x02 \x01(\x03\x12\x0c\n\x04sent\x18\x03 \x01(\x03\x12/\n\x0bgenerations\x18\x04 \x03(\x0b\x32\x1a.lyceum.feed.v1.Generation\"/\n\nGeneration\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12\r\n\x05start\x18\x02 \x01(\x03\"T\n\x0bReadRequest\x12\x0c\n\x04\x66\x65\x65\x64\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x15\n\rfrom_position\x18\x03 \x01(\x03\x12\r\n\x05limit\x18\x04 \x01(\x05\";\n\x0cReadResponse\x12+\n\x07records\x18\x01 \x03(\x0b\x32\x1a.lyceum.feed.v1.FeedRecord\"\x92\x01\n\nFeedRecord\x12\x38\n\x07headers\x18\x01 \x03(\x0b\x32\'.lyceum.feed.v1.FeedRecord.HeadersEntry\x12\x0b\n\x03key\x18\x02 \x01(\x0c\x12\r\n\x05value\x18\x03 \x01(\x0c\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\x32\x96\x01\n\tEventFeed\x12\x44\n\x05Heads\x12\x1c.lyceum.feed.v1.HeadsRequest\x1a\x1d.lyceum.feed.v1.HeadsResponse\x12\x43\n\x04Read\x12\x1b.lyceum.feed.v1.ReadRequest\x1a\x1c.lyceum.feed.v1.ReadResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!lyceum/feed/v1/feed_service.proto\x12\x0elyceum.feed.v1\"\x1c\n\x0cHeadsRequest\x12\x0c\n\x04\x66\x65\x65\x64\x18\x01 \x01(\t\"B\n\rHeadsResponse\x12\x31\n\npartitions\x18\x01 \x03(\x0b\x32\x1d.lyceum.feed.v1.PartitionHead\"\x80\x01\n\rPartitionHead\x12\x11\n\tpartition\x18\x01 \x01(\x05\x12\x0c\n\x04head\x18\x02 \x01(\x03\x12\x0c\n\x04sent\x18\x03 \x01(\x03\x12/\n\x0bgenerations\x18\x04 \x03(\x0b\x32\x1a.lyceum.feed.v1.Generation\x12\x0f\n\x07head_id\x18\x05 \x01(\t\"/\n\nGeneration\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12\r\n\x05start\x18\x02 \x01(\x03\"T\n\x0bReadRequest\x12\x0c\n\x04\x66\x65\x65\x64\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x15\n\rfrom_position\x18\x03 \x01(\x03\x12\r\n\x05limit\x18\x04 \x01(\x05\";\n\x0cReadResponse\x12+\n\x07records\x18\x01 \x03(\x0b\x32\x1a.lyceum.feed.v1.FeedRecord\"\x92\x01\n\nFeedRecord\x12\x38\n\x07headers\x18\x01 \x03(\x0b\x32\'.lyceum.feed.v1.FeedRecord.HeadersEntry\x12\x0b\n\x03key\x18\x02 \x01(\x0c\x12\r\n\x05value\x18\x03 \x01(\x0c\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\x32\x96\x01\n\tEventFeed\x12\x44\n\x05Heads\x12\x1c.lyceum.feed.v1.HeadsRequest\x1a\x1d.lyceum.feed.v1.HeadsResponse\x12\x43\n\x04Read\x12\x1b.lyceum.feed.v1.ReadRequest\x1a\x1c.lyceum.feed.v1.ReadResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,18 +37,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HEADSREQUEST']._serialized_end=81
   _globals['_HEADSRESPONSE']._serialized_start=83
   _globals['_HEADSRESPONSE']._serialized_end=149
-  _globals['_PARTITIONHEAD']._serialized_start=151
-  _globals['_PARTITIONHEAD']._serialized_end=262
-  _globals['_GENERATION']._serialized_start=264
-  _globals['_GENERATION']._serialized_end=311
-  _globals['_READREQUEST']._serialized_start=313
-  _globals['_READREQUEST']._serialized_end=397
-  _globals['_READRESPONSE']._serialized_start=399
-  _globals['_READRESPONSE']._serialized_end=458
-  _globals['_FEEDRECORD']._serialized_start=461
-  _globals['_FEEDRECORD']._serialized_end=607
-  _globals['_FEEDRECORD_HEADERSENTRY']._serialized_start=561
-  _globals['_FEEDRECORD_HEADERSENTRY']._serialized_end=607
-  _globals['_EVENTFEED']._serialized_start=610
-  _globals['_EVENTFEED']._serialized_end=760
+  _globals['_PARTITIONHEAD']._serialized_start=152
+  _globals['_PARTITIONHEAD']._serialized_end=280
+  _globals['_GENERATION']._serialized_start=282
+  _globals['_GENERATION']._serialized_end=329
+  _globals['_READREQUEST']._serialized_start=331
+  _globals['_READREQUEST']._serialized_end=415
+  _globals['_READRESPONSE']._serialized_start=417
+  _globals['_READRESPONSE']._serialized_end=476
+  _globals['_FEEDRECORD']._serialized_start=479
+  _globals['_FEEDRECORD']._serialized_end=625
+  _globals['_FEEDRECORD_HEADERSENTRY']._serialized_start=579
+  _globals['_FEEDRECORD_HEADERSENTRY']._serialized_end=625
+  _globals['_EVENTFEED']._serialized_start=628
+  _globals['_EVENTFEED']._serialized_end=778
 # @@protoc_insertion_point(module_scope)

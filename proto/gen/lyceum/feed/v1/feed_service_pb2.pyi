@@ -71,11 +71,14 @@ class PartitionHead(_message.Message):
     HEAD_FIELD_NUMBER: _builtins.int
     SENT_FIELD_NUMBER: _builtins.int
     GENERATIONS_FIELD_NUMBER: _builtins.int
+    HEAD_ID_FIELD_NUMBER: _builtins.int
     partition: _builtins.int
     head: _builtins.int
     """The last position numbered; 0 when the partition is empty."""
     sent: _builtins.int
     """The last position acknowledged by Kafka; never above `head`."""
+    head_id: _builtins.str
+    """The id of the event at `head`; empty when the partition is. Who had another one there had another history."""
     @_builtins.property
     def generations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Generation]:
         """Oldest first. Position x belongs to the last generation whose start is at most x."""
@@ -87,10 +90,11 @@ class PartitionHead(_message.Message):
         head: _builtins.int = ...,
         sent: _builtins.int = ...,
         generations: _abc.Iterable[Global___Generation] | None = ...,
+        head_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["generations", b"generations", "head", b"head", "partition", b"partition", "sent", b"sent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generations", b"generations", "head", b"head", "head_id", b"head_id", "partition", b"partition", "sent", b"sent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -53,19 +53,23 @@ class TenantCreated(_message.Message):
     TENANT_ID_FIELD_NUMBER: _builtins.int
     SLUG_FIELD_NUMBER: _builtins.int
     DEFAULT_TIME_ZONE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     slug: _builtins.str
     default_time_zone: _builtins.str
+    name: _builtins.str
+    """As the organisation writes itself, for example on certificates."""
     def __init__(
         self,
         *,
         tenant_id: _builtins.str = ...,
         slug: _builtins.str = ...,
         default_time_zone: _builtins.str = ...,
+        name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_time_zone", b"default_time_zone", "slug", b"slug", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_time_zone", b"default_time_zone", "name", b"name", "slug", b"slug", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2,6 +2,8 @@
 
 from enrollment.rules.conditions import (
     ATTRIBUTES,
+    DATES,
+    JOB,
     All,
     Any,
     Compare,
@@ -10,6 +12,7 @@ from enrollment.rules.conditions import (
     InvalidCondition,
     Not,
     matches,
+    operators_of,
     parse,
     sentence,
     to_json,
@@ -18,6 +21,8 @@ from enrollment.rules.index import RuleIndex
 
 __all__ = [
     "ATTRIBUTES",
+    "DATES",
+    "JOB",
     "All",
     "Any",
     "Compare",
@@ -27,6 +32,7 @@ __all__ = [
     "Not",
     "RuleIndex",
     "matches",
+    "operators_of",
     "parse",
     "sentence",
     "to_json",

@@ -13,6 +13,7 @@ from typing import Any as Json
 from typing import Literal, cast, get_args
 
 from enrollment.dates import parse_date
+from lyceum.identity.v1.events_pb2 import Job
 
 MAX_DEPTH = 8
 MAX_NODES = 200
@@ -23,18 +24,14 @@ TextOperator = Literal["is", "is_not", "in", "not_in", "starts_with"]
 DateOperator = Literal["before", "after", "on_or_before", "on_or_after"]
 Operator = TextOperator | DateOperator
 
-# Attribute → how a sentence names it. Adding one here, to `tables.people` and to handlers.attributes_of is all.
+# What HR says about a job, so that a new field of the contract is an attribute of rules at once: job_title, manager_id.
+JOB = tuple(f.name for f in Job.DESCRIPTOR.fields if f.cpp_type == f.CPPTYPE_STRING and not f.is_repeated)
+# Attribute → how a sentence names it: job title, manager.
 ATTRIBUTES: Mapping[str, str] = {
-    "department": "department",
-    "location": "location",
-    "job_title": "job title",
-    "manager_id": "manager",
-    "employment_type": "employment type",
-    "hire_date": "hire date",
-    "time_zone": "time zone",
+    **{name: name.removesuffix("_id").replace("_", " ") for name in JOB},
     "status": "employment status",
 }
-DATES = frozenset({"hire_date"})
+DATES = frozenset(name for name in JOB if name.endswith("_date"))
 TEXT_OPERATORS = frozenset(get_args(TextOperator))
 DATE_OPERATORS = frozenset(get_args(DateOperator))
 LISTS = frozenset({"in", "not_in"})
@@ -74,6 +71,11 @@ class Not:
 
 
 Condition = Compare | All | Any | Not
+
+
+def operators_of(attribute: str) -> frozenset[str]:
+    """What a comparison of this attribute may say."""
+    return TEXT_OPERATORS | DATE_OPERATORS if attribute in DATES else TEXT_OPERATORS
 
 
 # Reading
@@ -119,7 +121,7 @@ def _compare(node: Mapping[Json, Json], at: str) -> Compare:
     attribute, operator, value = node["attribute"], node["operator"], node["value"]
     if not isinstance(attribute, str) or attribute not in ATTRIBUTES:
         raise InvalidCondition(f"{at}.attribute", f"must be one of {', '.join(ATTRIBUTES)}")
-    known = TEXT_OPERATORS | DATE_OPERATORS if attribute in DATES else TEXT_OPERATORS
+    known = operators_of(attribute)
     if not isinstance(operator, str) or operator not in known:
         raise InvalidCondition(f"{at}.operator", f"must be one of {', '.join(sorted(known))}")
     if operator in LISTS:

@@ -3,11 +3,11 @@
 from sqlalchemy import ColumnElement, and_, not_, or_
 
 from enrollment.rules.conditions import All, Any, Compare, Condition, Not
-from enrollment.tables import people
+from enrollment.tables import attribute
 
 
 def where(condition: Condition) -> ColumnElement[bool]:
-    """True for the people the condition is about. Never NULL: no column it reads is nullable."""
+    """True for the people the condition is about. Never NULL: an attribute that is missing is the empty string."""
     match condition:
         case All(of):
             return and_(*(where(c) for c in of))
@@ -20,7 +20,7 @@ def where(condition: Condition) -> ColumnElement[bool]:
 
 
 def _compare(test: Compare) -> ColumnElement[bool]:
-    column = people.c[test.attribute]
+    column = attribute(test.attribute)
     value = test.values[0]
     match test.operator:
         case "is":
@@ -44,5 +44,5 @@ def _compare(test: Compare) -> ColumnElement[bool]:
 
 
 def _given(column: ColumnElement[str]) -> ColumnElement[bool]:
-    # `people` keeps a date that is none as the empty string, so there is nothing else to check.
+    # `people` has no date that is none, so there is nothing else to check.
     return column != ""

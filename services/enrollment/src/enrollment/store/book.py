@@ -31,6 +31,7 @@ from lyceum.catalog.v1.events_pb2 import CoursePublished, ModuleKind, PathPublis
 
 _SHARED = text("SELECT pg_advisory_xact_lock_shared(hashtextextended(CAST(:tenant AS text), 0))")
 _EXCLUSIVE = text("SELECT pg_advisory_xact_lock(hashtextextended(CAST(:tenant AS text), 0))")
+_MISSING = dict.fromkeys(ATTRIBUTES, "")
 KIND_NAMES: Mapping[int, str] = {
     ModuleKind.MODULE_KIND_SCORM12: "scorm12",
     ModuleKind.MODULE_KIND_QUIZ: "quiz",
@@ -57,7 +58,7 @@ async def lock_exclusive(conn: AsyncConnection, tenant: UUID) -> None:
 
 async def save_person(conn: AsyncConnection, tenant: UUID, person: Person) -> bool:
     """Write the attributes and lock the row until the transaction ends. True for somebody new."""
-    values = {name: person.facts.get(name, "") for name in ATTRIBUTES}
+    values = {"facts": {name: value for name, value in person.facts.items() if value}}
     statement = insert(people).values(tenant=tenant, person_id=person.person_id, **values)
     statement = statement.on_conflict_do_update(
         index_elements=[people.c.tenant, people.c.person_id], set_=values
@@ -92,7 +93,7 @@ async def reports_of(conn: AsyncConnection, tenant: UUID, manager_id: str) -> li
 
 
 def _person(row: Any) -> Person:
-    return Person(row.person_id, {name: getattr(row, name) for name in ATTRIBUTES})
+    return Person(row.person_id, {**_MISSING, **row.facts})
 
 
 @dataclass(frozen=True)

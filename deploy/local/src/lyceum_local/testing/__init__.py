@@ -1,6 +1,7 @@
 """For tests of the whole: an installation as `lyceum up` starts it, used as its users do."""
 
 import asyncio
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Generator, Mapping
@@ -8,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from uuid import uuid4
 
 import httpx
@@ -16,7 +18,7 @@ import psutil
 from lyceum_local import lifecycle, supervisor
 from lyceum_local.config import Config
 from lyceum_local.paths import SERVICES
-from lyceum_local.remote import Operator
+from lyceum_local.remote import Operator, PlatformError
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Platform:
     """A running installation. `operator` speaks for the whole of it, `api` for one organisation."""
 
     config: Config
+    variables: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def operator(self) -> Operator:
@@ -87,20 +90,33 @@ class Platform:
         operator = self.operator
         return {s: operator.call("GET", f"/api/{s}/system/feeds") for s in SERVICES}
 
-    async def settled(self, *, seconds: float = 60) -> None:
+    async def settled(self, *, seconds: float = 120) -> None:
         """Wait until nothing is under way: twice in a row, since what a consumer reads makes events of its own."""
-        quiet = 0
-        async with asyncio.timeout(seconds):
-            while quiet < 2:
-                reports = await asyncio.to_thread(self.reports)
-                quiet = quiet + 1 if _is_quiet(reports) else 0
-                await asyncio.sleep(0.1)
+        quiet, moving = 0, list[Any]()
+        try:
+            async with asyncio.timeout(seconds):
+                while quiet < 2:
+                    try:
+                        moving = _moving(await asyncio.to_thread(self.reports))
+                    except PlatformError as e:  # a part is starting
+                        moving = [str(e)]
+                    quiet = 0 if moving else quiet + 1
+                    await asyncio.sleep(0.1)
+        except TimeoutError as e:
+            raise AssertionError(f"not settled in {seconds} s: {moving}") from e
 
     def up(self, *, split: bool | None = None) -> None:
-        self.config = _up(self.config.data, split=split)
+        self.config = _up(self.config.data, self.variables, split=split)
 
     def down(self) -> None:
         lifecycle.down(self.config.data)
+
+    def part(self, name: str) -> psutil.Process:
+        """The process of one part, or the supervisor."""
+        state = next(s for s in supervisor.read_run(self.config.data) if s.name == name)
+        process = supervisor.living(state.pid, state.born)
+        assert process, f"{name} does not run: {state}"
+        return process
 
     def kill(self) -> None:
         """As a power failure: every process of the installation ends at once, without a word."""
@@ -119,27 +135,33 @@ class Platform:
 
 
 @contextmanager
-def installation(*, split: bool = False) -> Generator[Platform]:
-    """A platform of its own in a folder of its own, on ports that nobody's installation would choose."""
+def installation(*, split: bool = False, variables: Mapping[str, str] | None = None) -> Generator[Platform]:
+    """A platform of its own in a folder of its own, on ports that nobody else took. `variables`: of the
+    environment in which it comes up, now and later."""
     folder = Path(tempfile.mkdtemp(prefix="lyceum-platform-"))
     folder.chmod(0o755)  # PostgreSQL's own user walks through it
     data = folder / "data"
     try:
-        yield Platform(_up(data, split=split))
+        yield Platform(_up(data, variables or {}, split=split), variables or {})
     finally:
         lifecycle.reset(data)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _up(data: Path, *, split: bool | None) -> Config:
+def _up(data: Path, variables: Mapping[str, str], *, split: bool | None) -> Config:
     said: list[str] = []
-    return lifecycle.up(data, split=split, app_port=None, patience=180, step=said.append)
+    with patch.dict(os.environ, variables):
+        return lifecycle.up(data, split=split, app_port=None, patience=180, step=said.append)
 
 
-def _is_quiet(reports: Mapping[str, Any]) -> bool:
-    return all(
-        not report.get("relay", {"outbox": 0})["outbox"]
-        and all(f["sent"] == f["head"] for f in report["feeds"])
-        and all(c["lag"] == 0 for c in report["consumers"])
-        for report in reports.values()
-    )
+def _moving(reports: Mapping[str, Any]) -> list[Any]:
+    """What is under way, or stands."""
+    return [
+        {"service": service, **entry}
+        for service, report in reports.items()
+        for entry in (
+            *([report["relay"]] if report["relay"]["outbox"] else []),
+            *(f for f in report["feeds"] if f["sent"] != f["head"]),
+            *({**c, "error": report["consumer_error"]} for c in report["consumers"] if c["lag"] != 0),
+        )
+    ]

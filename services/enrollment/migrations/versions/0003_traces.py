@@ -1,0 +1,10 @@
+"""The kit's tables that find and mend a restored database."""
+
+from lyceum_kit.schema import traces
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    traces()

@@ -1,0 +1,117 @@
+"""What the pages say about the code is so: links, excerpts, and the routes, events and settings of each service."""
+
+import base64
+import importlib
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lyceum_kit.http import iter_route_contexts
+from lyceum_kit.service import Service
+from lyceum_kit.settings import KitSettings
+from lyceum_kit.topics import feeds, spelled
+from lyceum_local.paths import SERVICES
+
+ROOT = Path(__file__).parents[2]
+TRACKED = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True)
+PAGES = TRACKED.stdout.splitlines()
+SECTIONS = ["Owns", "Consumes", "Emits", "RPCs and routes", "Run", "Test"]
+OF_EVERY_SERVICE = {f"GET /{probe}" for probe in ("livez", "readyz", "metrics", "openapi.json")}
+KEY = base64.b64encode(b"k" * 32).decode()
+
+Build = Callable[[str], Service]
+
+
+@pytest.fixture
+def build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Build:
+    """A service from its settings' defaults; building one does no I/O."""
+    monkeypatch.setenv("LYCEUM_IDENTITY_SECRET_KEY", KEY)
+    monkeypatch.setenv("LYCEUM_ASSESSMENT_MASTER_KEY", KEY)
+    monkeypatch.setenv("LYCEUM_CONTENT_URL", f"file://{tmp_path}")
+
+    def built(service: str) -> Service:
+        settings = importlib.import_module(f"{service}.settings").Settings()
+        made = importlib.import_module(f"{service}.app").build(settings)
+        assert isinstance(made, Service)
+        return made
+
+    return built
+
+
+def readme(service: str) -> str:
+    return (ROOT / "services" / service / "README.md").read_text()
+
+
+def section(service: str, name: str) -> str:
+    return re.split(r"^## ", readme(service).partition(f"\n## {name}\n")[2], maxsplit=1, flags=re.M)[0]
+
+
+def words(text: str) -> set[str]:
+    """What is set as code."""
+    return set(re.findall(r"`([^`\n]+)`", text))
+
+
+def routes(text: str) -> set[str]:
+    """`GET, POST /rules/{id}?state=` as "GET /rules/{}" and "POST /rules/{}"."""
+    named = re.findall(r"`([A-Z]+(?:, [A-Z]+)*) (/[^`]*)`", text)
+    return {plain(method, path) for methods, path in named for method in methods.split(", ")}
+
+
+def plain(method: str, path: str) -> str:
+    return f"{method} {re.sub(r'{[^}]*}', '{}', path.partition('?')[0])}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (ROOT / page).read_text())
+    assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("docs/guides/")])
+def test_excerpts_are_in_the_files_they_name(page: str) -> None:
+    excerpts = re.findall(r"```\w+ (\S+/\S+)\n(.+?)```", (ROOT / page).read_text(), re.S)
+    assert [path for path, text in excerpts if text not in (ROOT / path).read_text()] == []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_readme_has_the_sections_of_all(service: str) -> None:
+    found = re.findall(r"^## (.+)$", readme(service), re.M)
+    assert [name for name in found if name in SECTIONS] == SECTIONS
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_readme_names_the_events_that_go_and_come(service: str, build: Build) -> None:
+    own = {spelled(name) for feed in feeds().values() if feed.producer == service for name in feed.messages}
+    said = words(section(service, "Emits"))
+    assert own <= said
+    handled = {
+        spelled(kind.DESCRIPTOR.full_name) for kinds in build(service).consumes.values() for kind in kinds
+    }
+    taken = words(section(service, "Consumes"))
+    assert handled <= taken
+    every = {spelled(name) for feed in feeds().values() for name in feed.messages}
+    assert (said & every, taken & every) == (own, handled)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_readme_names_the_rpcs_and_routes(service: str, build: Build) -> None:
+    made, text = build(service), section(service, "RPCs and routes")
+    there = {
+        plain(method, str(route.path).removeprefix(f"/api/{service}"))
+        for route in iter_route_contexts(made.http.routes)
+        for method in route.methods or ()
+    }
+    assert routes(text) - OF_EVERY_SERVICE == there - OF_EVERY_SERVICE
+    assert {rpc for one in made.rpc for rpc in one.access} <= words(text)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_readme_names_the_settings_of_its_own(service: str) -> None:
+    fields = importlib.import_module(f"{service}.settings").Settings.model_fields
+    own = {f"LYCEUM_{name.upper()}" for name in fields.keys() - KitSettings.model_fields.keys()}
+    shared = {f"LYCEUM_{name.upper()}" for name in KitSettings.model_fields}
+    said = {word for word in words(readme(service)) if word.startswith("LYCEUM_")}
+    assert (own - said, said - own - shared) == (set(), set())
