@@ -34,7 +34,8 @@ class Source:
     async def heads(self, feed: str) -> list[Head]:
         answer = await self._source.heads(feed)
         return [
-            Head(p.head, p.sent, tuple((g.generation, g.start) for g in p.generations)) for p in answer.partitions
+            Head(p.head, p.sent, tuple((g.generation, g.start) for g in p.generations))
+            for p in answer.partitions
         ]
 
     async def read(self, *_: Any) -> list[Any]:
@@ -131,4 +132,3 @@ async def _raw(options: dict[str, Any]) -> float:
 def _cpu() -> float:
     times = os.times()
     return times.user + times.system
-

@@ -47,7 +47,16 @@ def percentile(values: Sequence[float], share: float) -> float:
 def machine() -> dict[str, Any]:
     import os
 
-    packages = ("aiokafka", "asyncpg", "chdb", "clickhouse-connect", "eventsourcing", "fastapi", "grpcio", "protobuf")
+    packages = (
+        "aiokafka",
+        "asyncpg",
+        "chdb",
+        "clickhouse-connect",
+        "eventsourcing",
+        "fastapi",
+        "grpcio",
+        "protobuf",
+    )
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -74,7 +83,9 @@ def as_markdown(figures: Sequence[Figure]) -> str:
         sign = "≥" if f.must == "at least" else "≤"
         target = f"{sign} {f.target:g}" + ("" if f.floor is not None else f" {f.unit}")
         verdict = "met" if f.met else "**missed**"
-        lines.append(f"| {f.name} | {_number(f.value)} {f.unit} | {floor} | {ratio} | {target} | {verdict} {f.note} |")
+        lines.append(
+            f"| {f.name} | {_number(f.value)} {f.unit} | {floor} | {ratio} | {target} | {verdict} {f.note} |"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -31,7 +31,9 @@ class Store(NamedTuple):
 def postgres_server() -> Generator[str]:
     """The URL of a durable server's superuser: what is answered is on the disk, as in production."""
     with _folder("lyceum-bench-pg-") as folder:
-        server = postgres.Throwaway(folder, cache_folder(), free_port(), secrets.token_urlsafe(12), durable=True)
+        server = postgres.Throwaway(
+            folder, cache_folder(), free_port(), secrets.token_urlsafe(12), durable=True
+        )
         try:
             yield server.url
         finally:

@@ -28,10 +28,10 @@ class Servicer(pb_grpc.EventFeedServicer):
         self._page = pb.ReadResponse(records=[RECORD] * rows_a_message)
         self._pages = ROWS // rows_a_message
 
-    async def Heads(self, request: pb.HeadsRequest, context: Any) -> pb.HeadsResponse:  # noqa: ARG002
+    async def Heads(self, request: pb.HeadsRequest, context: Any) -> pb.HeadsResponse:
         return pb.HeadsResponse(partitions=[pb.PartitionHead(partition=n, head=9, sent=9) for n in range(12)])
 
-    async def Read(self, request: pb.ReadRequest, context: Any) -> AsyncIterator[pb.ReadResponse]:  # noqa: ARG002
+    async def Read(self, request: pb.ReadRequest, context: Any) -> AsyncIterator[pb.ReadResponse]:
         for _ in range(self._pages):
             yield self._page
 

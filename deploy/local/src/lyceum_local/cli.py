@@ -592,7 +592,9 @@ def test(context: typer.Context) -> None:
     )
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False
+)
 def bench(context: typer.Context) -> None:
     """Measure every hop beside its peer; names choose which. `--help` lists them."""
     command = [sys.executable, "-m", "benchmarks", *context.args]
