@@ -58,12 +58,6 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def cpu() -> float:
-    """Seconds this process has computed."""
-    times = os.times()
-    return times.user + times.system
-
-
 def machine() -> dict[str, Any]:
     return {
         "cpu": _cpu_model(),
