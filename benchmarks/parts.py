@@ -27,6 +27,7 @@ from lyceum_kit.topics import feeds
 from lyceum_kit.wire import kafka_options
 from lyceum_local import kafka, postgres
 from lyceum_local.paths import CONTRACTED, cache_folder
+from lyceum_local.testing.school import School
 
 FILLED_AT_ONCE = 500
 
@@ -199,3 +200,17 @@ def folder(prefix: str) -> Generator[Path]:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def is_(attribute: str, value: str) -> dict[str, Any]:
+    """A rule's condition."""
+    return {"attribute": attribute, "operator": "is", "value": value}
+
+
+async def add_course(school: School, slug: str) -> None:
+    """A published course with one thing to read."""
+    module = {"kind": "reading", "title": "Read", "text": "Wash your hands."}
+    course = {"slug": slug, "title": slug.title(), "modules": [module]}
+    made = await school.ask("POST", "catalog/courses", course)
+    await school.ask("POST", f"catalog/courses/{made['course_id']}/publish")
+    school.courses[slug] = made["course_id"]
