@@ -25,6 +25,7 @@ from lyceum_local.locks import LockError
 from lyceum_local.paths import SERVICES, data_folder, repository
 from lyceum_local.postgres import PostgresError
 from lyceum_local.remote import Operator, PlatformError, readiness
+from lyceum_local.vacuum import VacuumError
 from lyceum_local.web import BuildError
 
 app = typer.Typer(
@@ -36,11 +37,13 @@ app = typer.Typer(
 parked_app = typer.Typer(no_args_is_help=True, help="Events that could not be handled.")
 tenant_app = typer.Typer(no_args_is_help=True, help="Organisations on this platform.")
 client_app = typer.Typer(no_args_is_help=True, help="API clients.")
+person_app = typer.Typer(no_args_is_help=True, help="People of a tenant.")
 webhook_app = typer.Typer(no_args_is_help=True, help="Where HR systems deliver.")
 app.add_typer(parked_app, name="parked")
 app.add_typer(tenant_app, name="tenant")
 app.add_typer(client_app, name="client")
 app.add_typer(webhook_app, name="webhook")
+app.add_typer(person_app, name="person")
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -65,6 +68,7 @@ def main() -> None:
         BuildError,
         LockError,
         BackupError,
+        VacuumError,
     ) as e:
         errors.print(str(e), style="red", markup=False, soft_wrap=True)
         sys.exit(1)
@@ -547,6 +551,40 @@ def webhook_rotate(
     """A new secret; the one before stays valid for a while."""
     body = {"overlap_hours": overlap_hours, "tenant_slug": tenant}
     show_once(Operator(installed(data)).call("POST", f"/api/identity/webhooks/{endpoint_id}/rotate", body))
+
+
+@person_app.command("erase")
+def person_erase(
+    person_id: str,
+    tenant: Tenant,
+    reason: Annotated[str, typer.Option(help="requested, retention-ended or unlawful.")],
+    data: Data = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+) -> None:
+    """Forget for good who somebody was who left. Their id and what it learned stay. Again: nothing changes."""
+    operator = Operator(installed(data))
+    if not yes:
+        typer.confirm(f"Erase {person_id}? Nobody can undo it.", abort=True)
+    body = {"reason": reason}
+    done = operator.call("POST", f"/api/identity/people/{person_id}/erasure?tenant_slug={tenant}", body)
+    console.print(
+        f"Erased at {done['erased_at']}. Now ./lyceum vacuum takes it out of the files.", soft_wrap=True
+    )
+
+
+@app.command()
+def vacuum(data: Data = None) -> None:
+    """Take what was erased out of PostgreSQL's files too, while everything runs."""
+    import asyncio
+
+    from lyceum_local import vacuum as vacuums
+
+    config = installed(data)
+    if supervisor.running(config.data) is None:
+        stop("The platform is down: run ./lyceum up first.")
+    with console.status("Rewriting tables and log"):
+        asyncio.run(vacuums.vacuum(config))
+    console.print("What was erased is gone from PostgreSQL's files.")
 
 
 def show_once(answer: dict[str, Any]) -> None:
