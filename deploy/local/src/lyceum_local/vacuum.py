@@ -67,14 +67,13 @@ async def _quiet(conn: asyncpg.Connection, service: str) -> None:
 
 
 async def _turn_over_log(conn: asyncpg.Connection) -> None:
-    """Write over each file of the log. Those that are kept for later use still have what was in them before."""
+    """Write over each file of the log. Those that a checkpoint sets aside for later use still have what was in them."""
+    await _next_file(conn)
     await conn.execute("CHECKPOINT")
-    while True:
-        ahead = await conn.fetchval(_AHEAD)
-        await conn.execute(
-            "SELECT pg_logical_emit_message(false, 'lyceum', '')"
-        )  # an empty file is not switched
-        await conn.execute("SELECT pg_switch_wal()")  # fills the rest of the file with zeros
-        if not ahead:
-            break
-    await conn.execute("CHECKPOINT")
+    for _ in range(1 + await conn.fetchval(_AHEAD)):  # the present file was set aside once, too
+        await _next_file(conn)
+
+
+async def _next_file(conn: asyncpg.Connection) -> None:
+    await conn.execute("SELECT pg_logical_emit_message(false, 'lyceum', '')")  # an empty file is not left
+    await conn.execute("SELECT pg_switch_wal()")  # fills the rest of the file with zeros
