@@ -183,7 +183,7 @@ log_entries = Table(
     Column("tenant", Uuid, primary_key=True),
     Column("n", BigInteger, primary_key=True),
     Column("event_id", Uuid),
-    Column("salt", LargeBinary),  # erasure takes it away; the entry's hash stays
+    Column("salt", LargeBinary),  # without it the entry's hash still stands, and opens to nothing
 )
 
 log_nodes = Table(
