@@ -308,7 +308,7 @@ async def look(stage: Stage, browser: Browser, scene: Scene) -> list[str]:
             await page.emulate_media(color_scheme=scheme)
             for width, height in WIDTHS.items():
                 await page.set_viewport_size({"width": width, "height": height})
-                await page.evaluate(SETTLED)
+                await page.evaluate(SETTLED, scheme)
                 if not await fits(page):
                     faults.append(f"{scene.name} is wider than {width} px")
                 await keep(page, f"{scene.name}-{width}-{scheme}")
@@ -319,10 +319,17 @@ async def look(stage: Stage, browser: Browser, scene: Scene) -> list[str]:
     return faults
 
 
-# Whatever moves has arrived, or went away with what it moved; placeholders pulse for ever.
-SETTLED = """Promise.all(document.getAnimations()
-  .filter((a) => a.effect.getTiming().iterations !== Infinity)
-  .map((a) => a.finished.catch((e) => e.name === "AbortError" || Promise.reject(e))))"""
+# The app has taken the scheme, and whatever moves has arrived, or went away with what it moved; placeholders pulse for ever.
+SETTLED = """async (scheme) => {
+  const frame = () => new Promise(requestAnimationFrame);
+  const taken = () => [undefined, scheme].includes(document.documentElement.dataset.mantineColorScheme);
+  const moving = () => document.getAnimations().filter((a) => a.effect.getTiming().iterations !== Infinity);
+  do {
+    await Promise.allSettled(moving().map((a) => a.finished));
+    await frame();
+    await frame();
+  } while (!taken() || moving().length);
+}"""
 
 
 async def fits(page: Page) -> bool:
