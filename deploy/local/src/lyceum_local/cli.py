@@ -630,6 +630,15 @@ def test(context: typer.Context) -> None:
     )
 
 
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False
+)
+def bench(context: typer.Context) -> None:
+    """Measure every hop beside its peer; names choose which. `--help` lists them."""
+    command = [sys.executable, "-m", "benchmarks", *context.args]
+    raise typer.Exit(subprocess.run(command, cwd=repository(), check=False).returncode)
+
+
 def browser() -> str:
     """A system Chromium, from apt where we may; empty: Playwright has its own."""
     if found := shutil.which("chromium") or shutil.which("chromium-browser"):
