@@ -615,10 +615,13 @@ def lock(
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def test(context: typer.Context) -> None:
-    """Run all tests, or what the arguments for pytest say. `--faults`: the long fault runs too."""
-    arguments = [a for a in context.args if a != "--faults"]
-    if "--faults" not in context.args:
-        arguments = ["-m", "not faults", *arguments]
+    """Run all tests, or what the arguments for pytest say. `--faults`: the long fault runs too. `--k8s`: those that
+    want a cluster, on the one that KUBECONFIG names."""
+    arguments = [a for a in context.args if a not in ("--faults", "--k8s")]
+    if "--k8s" in context.args:
+        arguments = ["-m", "k8s", "tests/k8s", *arguments]
+    else:
+        arguments = ["-m", "not k8s" if "--faults" in context.args else "not faults and not k8s", *arguments]
     env = os.environ | {"LYCEUM_CHROMIUM": browser()}
     if not env["LYCEUM_CHROMIUM"]:
         del env["LYCEUM_CHROMIUM"]
