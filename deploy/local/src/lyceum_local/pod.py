@@ -103,8 +103,12 @@ def _run(
         env=dict(environment),
         preexec_fn=lambda: postgres.die_with_parent(stop),  # noqa: PLW1509 - there is one thread
     )
+
+    def end(number: int, frame: object) -> None:  # noqa: ARG001 - what the signal module hands over
+        child.send_signal(stop)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: child.send_signal(stop))
+        signal.signal(number, end)
     try:
         set_up()
         READY.touch()

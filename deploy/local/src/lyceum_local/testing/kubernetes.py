@@ -107,9 +107,7 @@ class Cluster:
         )
         for name in wanted:
             try:
-                self.kubectl(
-                    "rollout", "status", name, f"--timeout={seconds:.0f}s", seconds=seconds + 10
-                )
+                self.kubectl("rollout", "status", name, f"--timeout={seconds:.0f}s", seconds=seconds + 10)
             except ClusterError as e:
                 raise ClusterError(f"{e}\n{self.told()}") from e
 
@@ -126,11 +124,15 @@ class Cluster:
         """What the cluster says of pods that are not ready, for a failure's message."""
         lines: list[str] = [self.kubectl("get", "pods", "--output=wide")]
         for pod in self.get("pods"):
-            statuses = pod["status"].get("containerStatuses", []) + pod["status"].get("initContainerStatuses", [])
+            statuses = pod["status"].get("containerStatuses", []) + pod["status"].get(
+                "initContainerStatuses", []
+            )
             if pod["status"]["phase"] != "Succeeded" and not all(s["ready"] for s in statuses):
                 name = pod["metadata"]["name"]
                 lines.append(self.kubectl("describe", "pod", name)[-1500:])
-                lines.append(_tried("--namespace", self.namespace, "logs", name, "--all-containers", "--tail=15"))
+                lines.append(
+                    _tried("--namespace", self.namespace, "logs", name, "--all-containers", "--tail=15")
+                )
         return "\n".join(lines)
 
 
@@ -221,4 +223,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
