@@ -4,7 +4,6 @@ its users reach it, through Services that `kubectl port-forward` brings to this 
 The namespace is a fresh one of this run, and goes at the end; nothing else of the cluster is touched.
 """
 
-import asyncio
 import json
 import os
 import shutil
@@ -13,6 +12,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 from base64 import b64decode
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -186,7 +186,7 @@ def applied(overlay: str = "dev", *, keep: bool = False) -> Generator[Cluster]:
             forward.start()
             stack.callback(forward.stop)
         for port in ports.values():
-            asyncio.run(_listening(port))
+            _listening(port)
         yield cluster
 
 
@@ -207,16 +207,16 @@ def _values(rendered: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
                 yield name, b64decode(value).decode()
 
 
-async def _listening(port: int, *, seconds: float = 60) -> None:
-    async with asyncio.timeout(seconds):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.1)
-            else:
-                writer.close()
-                return
+def _listening(port: int, *, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 5).close()
+            return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
 
 
 def _free_port() -> int:
