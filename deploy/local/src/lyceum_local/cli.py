@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -622,6 +623,11 @@ def test(context: typer.Context) -> None:
         arguments = ["-m", "k8s", "tests/k8s", *arguments]
     else:
         arguments = ["-m", "not k8s" if "--faults" in context.args else "not faults and not k8s", *arguments]
+    if not context.args:
+        # Everything, by two workers: most tests wait for other processes. What both use is there before they start.
+        with tempfile.TemporaryDirectory() as folder:
+            lifecycle.fetch(Path(folder), console.print)
+        arguments += ["-n", "2", "--dist", "loadfile"]
     env = os.environ | {"LYCEUM_CHROMIUM": browser()}
     if not env["LYCEUM_CHROMIUM"]:
         del env["LYCEUM_CHROMIUM"]
