@@ -51,6 +51,9 @@ PARKED = Counter("lyceum_parked_events", "Events set aside with their key", ["co
 # What waits for a person.
 PARKED_OPEN = Gauge("lyceum_parked_open", "Events set aside that nobody has settled yet", ["consumer"])
 FEED_RED = Gauge("lyceum_feed_red", "Partitions that stopped until somebody reconciles them", ["consumer"])
+FEED_STANDING = Gauge(
+    "lyceum_feed_standing_seconds", "Time since a consumer that is behind moved; 0 when none is", ["consumer"]
+)
 # The relay: what committed and has not reached Kafka yet. `service`: one process may host several.
 RELAY_OLDEST = Gauge("lyceum_relay_oldest_seconds", "Age of the oldest event not yet numbered", ["service"])
 RELAY_OUTBOX = Gauge("lyceum_relay_outbox", "Events not yet numbered", ["service"])

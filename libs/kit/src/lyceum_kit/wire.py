@@ -25,7 +25,7 @@ from faststream.kafka.message import FAKE_CONSUMER, KafkaMessage
 from faststream.kafka.schemas import Topic
 from faststream.security import BaseSecurity, SASLScram512
 
-from lyceum_kit import db
+from lyceum_kit import db, telemetry
 from lyceum_kit.envelope import Record, read_record
 from lyceum_kit.errors import Unavailable
 from lyceum_kit.intake import Intake, Partition
@@ -87,6 +87,7 @@ class Subscription:
 
     def __init__(self, settings: KitSettings, group: str, names: Sequence[str], intake: Intake) -> None:
         self._intake = intake
+        self._group = group
         self._feeds = {feeds()[name].topic: name for name in names}
         self.broker = make_broker(settings, group)
         self.error = ""
@@ -228,6 +229,8 @@ class Subscription:
             if heads and place <= heads[partition].sent:
                 seen = before.get((feed, partition))
                 self._behind[feed, partition] = seen if seen and seen[0] == place else (place, now)
+        standing = max((now - since for _, since in self._behind.values()), default=0.0)
+        telemetry.FEED_STANDING.labels(self._group).set(standing)
 
     async def _drained(self, consumer: AIOKafkaConsumer) -> dict[Partition, bool]:
         """For each partition of ours, whether we have handled all that Kafka has of it.

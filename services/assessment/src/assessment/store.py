@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -190,7 +191,7 @@ async def newest_quizzes(
     conn: AsyncConnection, tenant: UUID, *, after: str = "", limit: int
 ) -> Sequence[Found]:
     c = quizzes.c
-    query = select(quizzes).where(c.tenant == tenant, c.quiz_id > after).distinct(c.quiz_id)
+    query = select(quizzes).where(c.tenant == tenant, c.quiz_id > after).ext(distinct_on(c.quiz_id))
     return (await conn.execute(query.order_by(c.quiz_id, c.version.desc()).limit(limit))).all()
 
 
