@@ -14,10 +14,11 @@ ROOT = Path(__file__).parents[2]
 DATES = "services/enrollment/src/enrollment/dates.py"
 COURSE = "services/catalog/src/catalog/course.py"
 EVENTS = "proto/lyceum/identity/v1/events.proto"
-FIELD = "string external_id = 2;"
+FIELD = "string source = 3;"
 
 PYTHON = ("pyproject.toml", ".importlinter", *PACKAGES)
 CONTRACTS = ("pyproject.toml", "proto")
+PAGES = (*PACKAGES, "docs")
 LOCKS = ("pyproject.toml", "*/pyproject.toml", "*/*/pyproject.toml", "requirements*.lock")
 TYPED = ("pyproject.toml", DATES)
 WEB_LOCK = ("web/package*.json", "web/.npmrc")
@@ -82,8 +83,8 @@ FAULTS = {
         CONTRACTS,
         EVENTS,
         FIELD,
-        "string external_id = 22;",
-        'Previously present field "2"',
+        "string source = 33;",
+        'Previously present field "3"',
     ),
     "a field removed": Fault(
         checks.contracts_kept,
@@ -91,7 +92,7 @@ FAULTS = {
         EVENTS,
         FIELD,
         "",
-        'Previously present field "2"',
+        'Previously present field "3"',
     ),
     "a message removed": Fault(
         checks.contracts_kept,
@@ -102,7 +103,7 @@ FAULTS = {
         "AnswerSaved",
     ),
     "a field in camel case": Fault(
-        checks.contracts_linted, CONTRACTS, EVENTS, FIELD, "string externalId = 2;", "lower_snake_case"
+        checks.contracts_linted, CONTRACTS, EVENTS, FIELD, "string sourceSystem = 3;", "lower_snake_case"
     ),
     "a message without a word about it": Fault(
         checks.contracts_linted, CONTRACTS, EVENTS, "", "message CostCenterClosed {}\n", "non-empty comment"
@@ -120,8 +121,16 @@ FAULTS = {
         CONTRACTS,
         EVENTS,
         FIELD,
-        "string external_id = 2; string cost_center = 99;",
+        "string source = 3; string cost_center = 99;",
         "identity/v1/events_pb2.py",
+    ),
+    "a setting without its line in the reference": Fault(
+        checks.pages_current,
+        PAGES,
+        "services/enrollment/src/enrollment/settings.py",
+        "",
+        "    enrollment_of_mine: int = 1\n",
+        "configuration.md",
     ),
     "a dependency of another version": Fault(
         checks.locks_fit, LOCKS, "deploy/local/pyproject.toml", "rich==", "rich==0.", "rich==0."

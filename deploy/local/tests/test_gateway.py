@@ -13,7 +13,12 @@ def http(tmp_path: Path) -> httpx.AsyncClient:
     """The front door, with an app behind it in place of each service that says who answered."""
     names = ("identity", "catalog", "assessment", "analytics")
     services: dict[str, ASGIApp | str] = {name: PlainTextResponse(name) for name in names}
-    gateway = Gateway(services, app_port=8080, content_port=8081, web=tmp_path)
+    gateway = Gateway(
+        services,
+        app_origin="http://127.0.0.1:8080",
+        content_origin="http://{package}.localhost:8081",
+        web=tmp_path,
+    )
     return httpx.AsyncClient(transport=httpx.ASGITransport(gateway), base_url="http://127.0.0.1:8080")
 
 

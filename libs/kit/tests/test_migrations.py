@@ -96,6 +96,21 @@ async def test_a_failed_migration_leaves_nothing_of_itself(package: Path, databa
     assert await fetch(made.owner_url, "SELECT version_num FROM alembic_version") == "0001"
 
 
+async def test_whoever_starts_beside_a_migration_waits_for_it(package: Path, database: Databases) -> None:
+    made = await database("sample")
+    waiting = asyncio.create_task(migrations.wait("sample", made.app_url, pause=0.01))
+    await migrations.upgrade_async("sample", made.owner_url, made.role)
+    async with asyncio.timeout(20):
+        await waiting
+    write(package, "0002", "0001", "second")
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(migrations.wait("sample", made.app_url, pause=0.01), 1)
+    await migrations.upgrade_async("sample", made.owner_url, made.role)
+    (package / "0002_second.py").unlink()  # an old process starts again after the new version has migrated
+    async with asyncio.timeout(20):
+        await migrations.wait("sample", made.app_url, pause=0.01)
+
+
 async def test_the_app_role_may_not_migrate(package: Path, database: Databases) -> None:
     made = await database("sample")
     with pytest.raises(Exception, match="permission denied"):

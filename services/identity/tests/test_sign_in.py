@@ -10,6 +10,7 @@ import grpc.aio
 import pytest
 
 from identity.keys import ANNOUNCED
+from identity.sign_in_http import came_from_here
 from lyceum.identity.v1 import identity_service_pb2 as pb
 from lyceum.identity.v1 import identity_service_pb2_grpc as stubs
 from lyceum_kit.errors import Unauthenticated
@@ -119,6 +120,25 @@ async def test_another_sites_page_gets_no_token_with_the_cookie(world: Any, head
 async def test_personas_are_for_this_machine(world: Any, headers: dict[str, str]) -> None:
     assert (await world.http.get("/api/identity/personas", headers=headers)).status_code == 403
     assert (await world.http.get("/api/identity/personas")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "proxies", "here"),
+    [
+        ("127.0.0.1", "", "", True),
+        ("10.0.0.7", "127.0.0.1", "", False),  # the control: no proxy is believed
+        ("10.0.0.7", "127.0.0.1", "10.0.0.0/8,fd00::/8", True),
+        ("fd00::7", "::1, 127.0.0.1", "10.0.0.0/8,fd00::/8", True),
+        ("10.0.0.7", "", "10.0.0.0/8", False),  # the proxy itself is nobody
+        ("10.0.0.7", "10.0.0.9", "10.0.0.0/8", False),
+        ("10.0.0.7", "127.0.0.1, 203.0.113.9", "10.0.0.0/8", False),
+        ("192.0.2.1", "127.0.0.1", "10.0.0.0/8", False),
+    ],
+)
+def test_who_comes_through_a_named_proxy_may_be_here(
+    peer: str, forwarded: str, proxies: str, here: bool
+) -> None:
+    assert came_from_here(peer, forwarded, proxies) is here
 
 
 async def test_a_revoked_client_and_a_wrong_secret_get_no_token(world: Any) -> None:

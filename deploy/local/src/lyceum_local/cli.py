@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -19,12 +20,14 @@ from lyceum_local import config as configuration
 from lyceum_local import lifecycle, supervisor
 from lyceum_local.backup import BackupError
 from lyceum_local.config import Config
+from lyceum_local.images import IMAGES, ImageError
 from lyceum_local.kafka import KafkaError
 from lyceum_local.lifecycle import LifecycleError
 from lyceum_local.locks import LockError
 from lyceum_local.paths import SERVICES, data_folder, repository
 from lyceum_local.postgres import PostgresError
 from lyceum_local.remote import Operator, PlatformError, readiness
+from lyceum_local.vacuum import VacuumError
 from lyceum_local.web import BuildError
 
 app = typer.Typer(
@@ -36,11 +39,15 @@ app = typer.Typer(
 parked_app = typer.Typer(no_args_is_help=True, help="Events that could not be handled.")
 tenant_app = typer.Typer(no_args_is_help=True, help="Organisations on this platform.")
 client_app = typer.Typer(no_args_is_help=True, help="API clients.")
+person_app = typer.Typer(no_args_is_help=True, help="People of a tenant.")
 webhook_app = typer.Typer(no_args_is_help=True, help="Where HR systems deliver.")
+images_app = typer.Typer(no_args_is_help=True, help="Container images, for clusters.")
 app.add_typer(parked_app, name="parked")
 app.add_typer(tenant_app, name="tenant")
 app.add_typer(client_app, name="client")
 app.add_typer(webhook_app, name="webhook")
+app.add_typer(person_app, name="person")
+app.add_typer(images_app, name="images")
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -65,6 +72,8 @@ def main() -> None:
         BuildError,
         LockError,
         BackupError,
+        VacuumError,
+        ImageError,
     ) as e:
         errors.print(str(e), style="red", markup=False, soft_wrap=True)
         sys.exit(1)
@@ -549,9 +558,78 @@ def webhook_rotate(
     show_once(Operator(installed(data)).call("POST", f"/api/identity/webhooks/{endpoint_id}/rotate", body))
 
 
+@person_app.command("erase")
+def person_erase(
+    person_id: str,
+    tenant: Tenant,
+    reason: Annotated[str, typer.Option(help="requested, retention-ended or unlawful.")],
+    data: Data = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+) -> None:
+    """Forget for good who somebody was who left. Their id and what it learned stay. Again: nothing changes."""
+    operator = Operator(installed(data))
+    if not yes:
+        typer.confirm(f"Erase {person_id}? Nobody can undo it.", abort=True)
+    body = {"reason": reason}
+    done = operator.call("POST", f"/api/identity/people/{person_id}/erasure?tenant_slug={tenant}", body)
+    console.print(
+        f"Erased at {done['erased_at']}. Now ./lyceum vacuum takes it out of the files.", soft_wrap=True
+    )
+
+
+@app.command()
+def vacuum(data: Data = None) -> None:
+    """Take what was erased out of PostgreSQL's files too, while everything runs."""
+    import asyncio
+
+    from lyceum_local import vacuum as vacuums
+
+    config = installed(data)
+    if supervisor.running(config.data) is None:
+        stop("The platform is down: run ./lyceum up first.")
+    with console.status("Rewriting tables and log"):
+        asyncio.run(vacuums.vacuum(config))
+    console.print("What was erased is gone from PostgreSQL's files.")
+
+
 def show_once(answer: dict[str, Any]) -> None:
     console.print_json(data=answer)
     errors.print("Keep any secret or link from this answer now: it is not shown again.")
+
+
+Tag = Annotated[str, typer.Option(help="Of the images; they are called lyceum/<name>.")]
+
+
+@images_app.command("build")
+def images_build(
+    names: Annotated[
+        list[str] | None, typer.Argument(help=f"Of {', '.join(IMAGES)}; all without it.")
+    ] = None,
+    tag: Tag = "dev",
+    base: Annotated[
+        str, typer.Option(help="Image with Python 3.11 or newer; else the Dockerfile's own.")
+    ] = "",
+    network: Annotated[str, typer.Option(help="Of the builds, as Docker calls it.")] = "default",
+) -> None:
+    """Build images with Docker, from deploy/images/Dockerfile."""
+    from lyceum_local import images
+
+    if unknown := set(names or ()) - IMAGES.keys():
+        stop(f"There is no image {', '.join(sorted(unknown))}: one of {', '.join(IMAGES)}.")
+    for reference in images.build(names or IMAGES, tag, base=base, more=[f"--network={network}"]):
+        console.print(f"[green]built[/] {reference}")
+
+
+@images_app.command("sbom")
+def images_sbom(
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(IMAGES)}.")], tag: Tag = "dev"
+) -> None:
+    """What is in a built image, as CycloneDX JSON."""
+    from lyceum_local import images
+
+    if name not in IMAGES:
+        stop(f"{name!r} is no image: one of {', '.join(IMAGES)}.")
+    print(json.dumps(images.sbom(name, tag), indent=1))  # noqa: T201
 
 
 @app.command()
@@ -576,10 +654,18 @@ def lock(
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def test(context: typer.Context) -> None:
-    """Run all tests, or what the arguments for pytest say. `--faults`: the long fault runs too."""
-    arguments = [a for a in context.args if a != "--faults"]
-    if "--faults" not in context.args:
-        arguments = ["-m", "not faults", *arguments]
+    """Run all tests, or what the arguments for pytest say. `--faults`: the long fault runs too. `--k8s`: those that
+    want a cluster, on the one that KUBECONFIG names."""
+    arguments = [a for a in context.args if a not in ("--faults", "--k8s")]
+    if "--k8s" in context.args:
+        arguments = ["-m", "k8s", "tests/k8s", *arguments]
+    else:
+        arguments = ["-m", "not k8s" if "--faults" in context.args else "not faults and not k8s", *arguments]
+    if not context.args:
+        # Everything, by two workers: most tests wait for other processes. What both use is there before they start.
+        with tempfile.TemporaryDirectory() as folder:
+            lifecycle.fetch(Path(folder), console.print)
+        arguments += ["-n", "2", "--dist", "loadfile"]
     env = os.environ | {"LYCEUM_CHROMIUM": browser()}
     if not env["LYCEUM_CHROMIUM"]:
         del env["LYCEUM_CHROMIUM"]

@@ -87,6 +87,10 @@ class Config:
         return f"http://127.0.0.1:{self.ports['app']}"
 
     @property
+    def content_origin(self) -> str:
+        return f"http://{{package}}.localhost:{self.ports['content']}"
+
+    @property
     def postgres_url(self) -> str:
         return f"postgresql://postgres:{self.secrets.postgres}@127.0.0.1:{self.ports['postgres']}/postgres"
 
@@ -115,7 +119,7 @@ class Config:
             "LYCEUM_GRPC_REFLECTION": "true",
             "LYCEUM_DRAIN_SECONDS": "0",  # no balancer stands before them
             "LYCEUM_APP_ORIGIN": self.app_origin,
-            "LYCEUM_CONTENT_ORIGIN": f"http://{{package}}.localhost:{self.ports['content']}",
+            "LYCEUM_CONTENT_ORIGIN": self.content_origin,
             "LYCEUM_JWKS_URL": f"{self.app_origin}/api/identity/jwks",
             "LYCEUM_TOKEN_URL": f"{self.app_origin}/api/identity/token",
             "LYCEUM_CLIENT_ID": service,

@@ -1,7 +1,8 @@
 """The one front door of a machine: app, APIs and public pages on one port, packages on another.
 
 A package is reached under a host name of its own, `<package>.localhost`, which makes it an origin of its own:
-another port of the same host would share the app's cookies. In a cluster the Gateway's routes do this work.
+another port of the same host would share the app's cookies. In a cluster the Gateway API's routes may do this work,
+all but the app's own pages.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import hashlib
 import mimetypes
 from collections.abc import AsyncIterator, Iterable, Mapping, MutableMapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -37,16 +39,18 @@ HOP_BY_HOP = {
 
 
 class Gateway:
-    """`targets`: each service's ASGI app when it lives in this process, else the base URL of its process."""
+    """`targets`: each service's ASGI app when it lives in this process, else the base URL of its process.
+    Origins as in the services' settings: `{package}` is the first label of a package's host."""
 
     def __init__(
-        self, targets: Mapping[str, ASGIApp | str], *, app_port: int, content_port: int, web: Path
+        self, targets: Mapping[str, ASGIApp | str], *, app_origin: str, content_origin: str, web: Path
     ) -> None:
         self._targets = {name: Proxy(t) if isinstance(t, str) else t for name, t in targets.items()}
-        self._app_host = f"127.0.0.1:{app_port}"
-        self._nickname = f"localhost:{app_port}"
-        self._content_suffix = f".localhost:{content_port}"
-        self._web = StaticApp(web, APP_POLICY.format(content=f"http://*.localhost:{content_port}"))
+        self._app_origin = app_origin
+        self._app_host = urlsplit(app_origin).netloc
+        self._nickname = self._app_host.replace("127.0.0.1", "localhost")
+        self._content_suffix = urlsplit(content_origin).netloc.removeprefix("{package}")
+        self._web = StaticApp(web, APP_POLICY.format(content=content_origin.replace("{package}", "*")))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -59,7 +63,7 @@ class Gateway:
             await self._route(scope, receive, send)
         elif host == self._nickname:
             # Packages may be framed by the app's one origin only, so pages are shown under that.
-            await RedirectResponse(f"http://{self._app_host}{_target(scope)}")(scope, receive, send)
+            await RedirectResponse(f"{self._app_origin}{_target(scope)}")(scope, receive, send)
         else:
             # A name that some attacker's DNS points here must not reach the APIs.
             answer = PlainTextResponse("This host name is not served here.\n", status_code=421)
@@ -102,6 +106,8 @@ class Proxy:
 
         url = httpx.URL(raw_path=_target(scope).encode("latin-1"))
         headers = [(k, v) for k, v in scope["headers"] if k.decode() not in HOP_BY_HOP]
+        if scope["client"]:
+            headers.append((b"x-forwarded-for", scope["client"][0].encode()))  # after what came with it
         has_body = any(k in (b"content-length", b"transfer-encoding") for k, _ in scope["headers"])
         request = self._client.build_request(
             scope["method"], url, headers=headers, content=body() if has_body else None

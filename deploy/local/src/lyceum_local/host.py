@@ -40,7 +40,7 @@ def gateway(config: Config, inside: dict[str, Any]) -> Gateway:
     """`inside`: services of this process; the others are reached by HTTP."""
     targets = {s: inside.get(s) or f"http://127.0.0.1:{config.http_port(s)}" for s in SERVICES}
     return Gateway(
-        targets, app_port=config.ports["app"], content_port=config.ports["content"], web=web_build()
+        targets, app_origin=config.app_origin, content_origin=config.content_origin, web=web_build()
     )
 
 

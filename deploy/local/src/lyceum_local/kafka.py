@@ -32,8 +32,8 @@ PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller_port}
-listeners=CLIENT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=CLIENT://127.0.0.1:{port}
+listeners=CLIENT://{bind}:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=CLIENT://{host}:{port}
 listener.security.protocol.map=CLIENT:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT
 inter.broker.listener.name=CLIENT
 controller.listener.names=CONTROLLER
@@ -175,14 +175,18 @@ def prepare(
     controller_port: int,
     cluster: str,
     passwords: dict[str, str],
+    host: str = "127.0.0.1",
 ) -> Path:
     """Write the configuration and format `folder/data` unless it is there. `passwords`: users; 'admin', 'controller'
-    are the broker's own. A wiped data folder is formatted anew. Returns the configuration file."""
+    are the broker's own. A wiped data folder is formatted anew. `host`: the name clients know it by; any but this
+    machine's own opens the port to others. Returns the configuration file."""
     folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "server.properties"
     configuration.touch(mode=0o600)
     configuration.write_text(
         PROPERTIES.format(
+            bind="127.0.0.1" if host == "127.0.0.1" else "0.0.0.0",  # noqa: S104 - a container's port
+            host=host,
             port=port,
             controller_port=controller_port,
             admin=passwords["admin"],
@@ -217,7 +221,8 @@ def start_command(cache: Path, configuration: Path) -> list[str]:
     return command(cache, "kafka.Kafka", str(configuration))
 
 
-def _admin(port: int, password: str) -> "AdminClient":
+def admin(port: int, password: str) -> "AdminClient":
+    """The administrator's client. Hold it until it has its answers: they die with it."""
     from confluent_kafka.admin import AdminClient
 
     return AdminClient(
@@ -263,7 +268,7 @@ def grant(port: int, admin_password: str, *, patience: float = 60) -> None:
                 bindings.append(allow(ResourceType.TOPIC, feed.topic, consumer, operation))
             bindings.append(allow(ResourceType.GROUP, consumer, consumer, AclOperation.READ))
     unique = list({str(b): b for b in bindings}.values())
-    client = _admin(port, admin_password)  # held until it has its answers: they die with it
+    client = admin(port, admin_password)
     for future in client.create_acls(unique, request_timeout=patience).values():
         future.result()
 
@@ -273,7 +278,7 @@ def answers(port: int, admin_password: str, *, patience: float = 5) -> str:
     from confluent_kafka import KafkaException
 
     try:
-        _admin(port, admin_password).list_topics(timeout=patience)
+        admin(port, admin_password).list_topics(timeout=patience)
     except KafkaException as e:
         return e.args[0].str()
     return ""

@@ -28,6 +28,7 @@ SETTINGS: Mapping[str, str] = {
     "unix_socket_directories": "",
     "timezone": "UTC",
     "log_timezone": "UTC",
+    "log_error_verbosity": "terse",  # a detail quotes the row, and a log is no place for personal data
     "password_encryption": "scram-sha-256",
     "max_connections": "120",
     "shared_buffers": "64MB",

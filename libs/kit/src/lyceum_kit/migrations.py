@@ -9,11 +9,18 @@ import threading
 import zlib
 from pathlib import Path
 
+import asyncpg
+import structlog
 from alembic import command, context
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
+
+from lyceum_kit import db
+
+log = structlog.get_logger()
 
 # Alembic keeps the running environment in module globals: one migration at a time in a process.
 _one_at_a_time = threading.Lock()
@@ -42,6 +49,30 @@ async def upgrade_async(service: str, owner_url: str, app_role: str, *, to: str 
     await asyncio.to_thread(upgrade, service, owner_url, app_role, to=to)
 
 
+async def wait(service: str, url: str, *, pause: float = 1.0) -> None:
+    """Until the service's own role finds the database at this version, or at one that this build does not know: then
+    a newer one was here first, which leaves the old one its tables for one release."""
+    script = ScriptDirectory(str(folder(service)))
+    earlier = {revision.revision for revision in script.walk_revisions()} - set(script.get_heads())
+    while (at := await _version(url)) is None or at in earlier:
+        log.info("waiting for migrations", service=service, at=at)
+        await asyncio.sleep(pause)
+
+
+async def _version(url: str) -> str | None:
+    """None: there is no database yet, or nothing in it."""
+    try:
+        connection: asyncpg.Connection = await db.connect(url, application="migrated")
+    except (OSError, asyncpg.PostgresError):
+        return None
+    try:
+        return await connection.fetchval("SELECT version_num FROM alembic_version")
+    except (asyncpg.UndefinedTableError, asyncpg.InsufficientPrivilegeError):
+        return None
+    finally:
+        await connection.close()
+
+
 def lock_key(service: str) -> int:
     """Of the advisory lock that one migration holds while others wait."""
     return zlib.crc32(f"lyceum migrations of {service}".encode())
@@ -68,6 +99,8 @@ def _run(connection: Connection, service: str, app_role: str, to: str) -> None:
     config.attributes["connection"] = connection
     config.attributes["app_role"] = app_role
     command.upgrade(config, to)
+    connection.execute(text(f'GRANT SELECT ON alembic_version TO "{app_role}"'))  # for `wait`
+    connection.commit()
 
 
 def run_env() -> None:

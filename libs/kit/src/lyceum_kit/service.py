@@ -195,7 +195,9 @@ async def run_services(
     }
     workers = {s.name: Workers(s) for s in services if s.ledger}
     for service in services:
-        system.attach(service.http, service.name, workers.get(service.name), sources, service.verifier)
+        system.attach(
+            service.http, service.name, workers.get(service.name), sources, service.verifier, consume=consume
+        )
     for service in services:
         for task in service.on_start:
             await _once_there(task, stop)
@@ -243,7 +245,7 @@ async def run_services(
 
 
 def main(build: Callable[[S], Service], settings_class: type[S]) -> None:
-    """The command line of a service: `python -m <service> serve | consume | migrate | reconcile`."""
+    """The command line of a service: `python -m <service> serve | consume | migrate | migrated | reconcile`."""
     cli = typer.Typer(no_args_is_help=True, add_completion=False)
 
     @cli.command()
@@ -272,6 +274,14 @@ def main(build: Callable[[S], Service], settings_class: type[S]) -> None:
         )
 
     @cli.command()
+    def migrated() -> None:
+        """Wait until the database is at this version, or a newer one: for processes that start beside `migrate`."""
+        from lyceum_kit import migrations
+
+        settings = settings_class()
+        asyncio.run(migrations.wait(build(settings).name, settings.database_url.get_secret_value()))
+
+    @cli.command()
     def reconcile(
         yes: Annotated[bool, typer.Option("--yes", help="Mend it; else only tell what is wrong.")] = False,
     ) -> None:
@@ -279,7 +289,7 @@ def main(build: Callable[[S], Service], settings_class: type[S]) -> None:
         if not asyncio.run(_reconcile(build(settings_class()), mend=yes)):
             raise typer.Exit(1)
 
-    _ = serve, consume, migrate, reconcile
+    _ = serve, consume, migrate, migrated, reconcile
     cli()
 
 

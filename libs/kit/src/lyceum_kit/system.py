@@ -144,12 +144,22 @@ def shown(report: Report) -> dict[str, Any]:
 
 
 def attach(
-    app: FastAPI, service: str, workers: "Workers | None", sources: dict[str, FeedSource], verifier: Verifier
+    app: FastAPI,
+    service: str,
+    workers: "Workers | None",
+    sources: dict[str, FeedSource],
+    verifier: Verifier,
+    *,
+    consume: bool,
 ) -> None:
-    """Add the operator's routes to a service's app. A service without a ledger brings its own."""
+    """Add the operator's routes to a service's app. A service without a ledger brings its own.
+
+    Only who consumes is not ready while feeds stand: without Kafka the ledger still takes what people do.
+    """
     if workers is None:
         return
-    app.state.checks["feeds"] = workers.check
+    if consume:
+        app.state.checks["feeds"] = workers.check
     router = APIRouter(prefix=f"/api/{service}/system", tags=["system"])
 
     @router.get("/feeds")

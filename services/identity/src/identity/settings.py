@@ -14,6 +14,11 @@ class Settings(KitSettings):
         default_factory=dict[str, str],
         description='{"<service>": "<SHA-256 of its secret, hex>", …}; "operator" is one.',
     )
+    identity_proxies: str = Field(
+        "",
+        description="Networks, comma-separated, of proxies whose X-Forwarded-For is believed when personas are asked"
+        " for: in a development cluster people come from this machine through `kubectl port-forward` and web.",
+    )
     identity_deactivation_share: float = Field(
         0.10,
         ge=0,

@@ -190,12 +190,28 @@ def _only_local(request: Request, settings: Settings) -> None:
     """The local edition, from this machine, by a name of this machine: other names are DNS rebinding."""
     if settings.edition != "local":
         raise NotLocal
-    forwarded = request.headers.get("x-forwarded-for", "")
-    hops = [request.client.host if request.client else "", *filter(None, forwarded.split(","))]
+    peer = request.client.host if request.client else ""
+    forwarded = ",".join(request.headers.getlist("x-forwarded-for"))
     host = request.headers.get("host", "")
     name = host if host.endswith("]") else host.rpartition(":")[0] or host
-    if not all(_loopback(hop.strip()) for hop in hops) or name not in LOCAL_NAMES:
+    if not came_from_here(peer, forwarded, settings.identity_proxies) or name not in LOCAL_NAMES:
         raise NotLocal
+
+
+def came_from_here(peer: str, forwarded: str, proxies: str) -> bool:
+    """Whether each hop was on this machine. One of `proxies` counts for nothing itself: it says who came to it."""
+    hops = [hop.strip() for hop in forwarded.split(",") if hop]
+    if not (hops and _within(peer, proxies)):
+        hops.append(peer)
+    return all(_loopback(hop) for hop in hops)
+
+
+def _within(address: str, networks: str) -> bool:
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(ip in ipaddress.ip_network(network) for network in networks.split(",") if network)
 
 
 def _loopback(address: str) -> bool:

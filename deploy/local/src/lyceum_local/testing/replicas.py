@@ -172,8 +172,8 @@ def _gateway(config: Config, cluster: Cluster) -> ASGIApp:
     targets["analytics"] = f"http://127.0.0.1:{config.http_port('analytics')}"
     return Gateway(
         targets,
-        app_port=config.ports["app"],
-        content_port=config.ports["content"],
+        app_origin=config.app_origin,
+        content_origin=config.content_origin,
         web=config.data,  # nobody looks at the app here
     )
 

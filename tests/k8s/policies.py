@@ -1,0 +1,418 @@
+"""What every overlay has to hold to. Each check looks at rendered documents and says what is wrong; nothing: [].
+
+`test_policies.py` holds the overlays to them and proves that none of them sleeps.
+"""
+
+import importlib
+import re
+from base64 import b64decode
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+from pydantic_settings import BaseSettings
+
+from lyceum_kit.http import iter_route_contexts
+from lyceum_kit.service import Service
+from lyceum_kit.serving import FINISH_SECONDS
+from lyceum_kit.topics import feeds
+from lyceum_local import front, pod
+from lyceum_local.paths import LEDGER_SERVICES, SERVICES
+
+Document = dict[str, Any]
+Documents = Sequence[Document]
+
+ROOT = Path(__file__).parents[2]
+KUBERNETES = "1.34"
+WORKLOADS = ("Deployment", "StatefulSet", "Job")
+ENVIRONMENT = "LYCEUM_"
+
+# Settings that no overlay needs to say anything about: their defaults are right in a cluster.
+LEFT_ALONE = {
+    "http_host", "http_port", "grpc_host", "grpc_port", "issuer", "log_level", "log_format", "otlp_endpoint",
+    "kafka_tls", "kafka_replication", "database_pool", "grpc_reflection",
+    *(f"{s}_grpc" for s in SERVICES), *(f"{s}_http" for s in SERVICES),
+    "identity_proxies", "identity_deactivation_share", "identity_deactivation_floor", "identity_session_hours",
+    "identity_link_hours", "identity_signing_key_overlap_hours",
+    "catalog_upload_folder", "catalog_upload_bytes", "catalog_inspection_seconds",
+    "enrollment_chunk",
+    "assessment_player_dir", "assessment_launch_lifetime",
+    "analytics_readers", "analytics_memory", "analytics_insert_pause", "analytics_sql_port", "analytics_sql_host",
+    "analytics_sql_user", "analytics_sql_password", "analytics_sql_seconds", "analytics_sql_memory",
+    "analytics_sql_rows", "analytics_sql_bytes", "analytics_sql_queries", "clickhouse_cluster",
+    "web_dir", "web_content_port",
+    "data", "kafka_host",
+}  # fmt: skip
+# Of the kit's settings, those that only services with a database have, or the front door has no use for.
+NO_DATABASE = {"database_url", "migration_url"}
+NOT_OF_WEB = {
+    "client_id", "client_secret", "kafka_user", "kafka_password", "kafka", "jwks_url", "token_url", *NO_DATABASE,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A workload's pod template."""
+
+    document: Document
+
+    @property
+    def name(self) -> str:
+        return str(self.document["metadata"]["name"])
+
+    @property
+    def template(self) -> Document:
+        return self.document["spec"]["template"]
+
+    @property
+    def spec(self) -> Document:
+        return self.template["spec"]
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        return self.template["metadata"]["labels"]
+
+    @property
+    def of(self) -> str:
+        """The service or part it belongs to."""
+        return self.labels["app.kubernetes.io/name"]
+
+    @property
+    def role(self) -> str:
+        return self.labels.get("app.kubernetes.io/component", "")
+
+    @property
+    def containers(self) -> list[Document]:
+        return [*self.spec["containers"], *self.spec.get("initContainers", ())]
+
+    @property
+    def ports(self) -> dict[str, int]:
+        return {p["name"]: p["containerPort"] for c in self.spec["containers"] for p in c.get("ports", ())}
+
+
+def pods(documents: Documents) -> list[Pod]:
+    return [Pod(d) for d in documents if d["kind"] in WORKLOADS]
+
+
+def of_kind(documents: Documents, kind: str) -> list[Document]:
+    return [d for d in documents if d["kind"] == kind]
+
+
+def valid(documents: Documents) -> list[str]:
+    """Against Kubernetes' own schemas, strictly: a field that does not exist is an error."""
+    wrong: list[str] = []
+    for document in documents:
+        try:
+            kubernetes_validate.validate(document, KUBERNETES, strict=True)
+        except (kubernetes_validate.ValidationError, kubernetes_validate.SchemaNotFoundError) as e:
+            wrong.append(f"{document['kind']} {document['metadata']['name']}: {e}")
+    return wrong
+
+
+def restricted(documents: Documents) -> list[str]:
+    """The restricted Pod Security standard, and our own: a read-only root and no token."""
+    wrong: list[str] = []
+    for it in pods(documents):
+        context = it.spec.get("securityContext", {})
+        wanted = {
+            "runs as nobody in particular": context.get("runAsNonRoot") and context.get("runAsUser", 0) > 0,
+            "has no seccomp profile": context.get("seccompProfile", {}).get("type") == "RuntimeDefault",
+            "is handed a token": it.spec.get("automountServiceAccountToken") is False,
+            "takes the default account": it.spec.get("serviceAccountName", "default") != "default",
+            "shares what is the node's": not it.spec.keys() & {"hostNetwork", "hostPID", "hostIPC"},
+            "mounts a folder of the node": not any("hostPath" in v for v in it.spec.get("volumes", ())),
+        }
+        wrong += [f"{it.name} {why}" for why, holds in wanted.items() if not holds]
+        for container in it.containers:
+            own = container.get("securityContext", {})
+            may = {
+                "may gain privileges": own.get("allowPrivilegeEscalation") is False,
+                "has capabilities": own.get("capabilities", {}).get("drop") == ["ALL"]
+                and not own["capabilities"].get("add"),
+                "writes its root": own.get("readOnlyRootFilesystem") is True,
+                "is privileged": not own.get("privileged"),
+                "runs as root": own.get("runAsUser", 1) != 0,
+            }
+            wrong += [f"{it.name}/{container['name']} {why}" for why, holds in may.items() if not holds]
+    return wrong
+
+
+def tagged(documents: Documents) -> list[str]:
+    """Every image says which one it is: a digest, or a tag other than latest."""
+    images = {(it.name, c["image"]) for it in pods(documents) for c in it.containers}
+    return [
+        f"{name}: {image} may be anything tomorrow"
+        for name, image in sorted(images)
+        if "@sha256:" not in image and (":" not in image.rpartition("/")[2] or image.endswith(":latest"))
+    ]
+
+
+def limited(documents: Documents) -> list[str]:
+    """Every container asks for what it needs, and gets no more than it may have."""
+    return [
+        f"{it.name}/{container['name']} has no {kind} of {what}"
+        for it in pods(documents)
+        for container in it.containers
+        for kind in ("requests", "limits")
+        for what in ("cpu", "memory")
+        if what not in container.get("resources", {}).get(kind, {})
+    ]
+
+
+def probed(documents: Documents, services: Mapping[str, Service]) -> list[str]:
+    """All three probes where something serves, on ports that are there and paths that are answered."""
+    wrong: list[str] = []
+    for it in pods(documents):
+        if it.document["kind"] == "Job":
+            continue
+        for container in it.spec["containers"]:
+            for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+                what = container.get(probe)
+                where = f"{it.name}/{container['name']}: {probe}"
+                if what is None:
+                    wrong.append(f"{where} is missing")
+                    continue
+                for kind in ("httpGet", "grpc", "tcpSocket"):
+                    port = what.get(kind, {}).get("port")
+                    if port is not None and port not in {*it.ports, *it.ports.values()}:
+                        wrong.append(f"{where} asks port {port}, which is not open")
+                path = what.get("httpGet", {}).get("path")
+                if path is not None and path not in answered(it.of, services):
+                    wrong.append(f"{where} asks for {path}, which {it.of} does not answer")
+    return wrong
+
+
+def answered(name: str, services: Mapping[str, Service]) -> set[str]:
+    if name == "web":
+        return {"/livez"}
+    return {str(route.path) for route in iter_route_contexts(services[name].http.routes)}
+
+
+def ended_in_peace(documents: Documents) -> list[str]:
+    """A pod that serves has time to be forgotten by balancers, to drain, and to finish what it has begun."""
+    drain = float(values(documents, "ConfigMap", "lyceum")["LYCEUM_DRAIN_SECONDS"])
+    wrong: list[str] = []
+    for it in pods(documents):
+        if it.document["kind"] != "Deployment":
+            continue
+        for container in it.spec["containers"]:
+            sleep = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+            grace = it.spec.get("terminationGracePeriodSeconds", 30)
+            if sleep < 5:
+                wrong.append(f"{it.name} ends before balancers know of it")
+            if grace <= sleep + drain + FINISH_SECONDS:
+                wrong.append(
+                    f"{it.name} is killed after {grace} s: it may need {sleep + drain + FINISH_SECONDS}"
+                )
+    return wrong
+
+
+def disruptable(documents: Documents) -> list[str]:
+    """What runs more than once has a budget and spreads over nodes."""
+    wrong: list[str] = []
+    budgets = [d["spec"]["selector"] for d in of_kind(documents, "PodDisruptionBudget")]
+    for it in pods(documents):
+        if it.document["kind"] != "Deployment":
+            continue
+        if not any(selects(budget, it.labels) for budget in budgets):
+            wrong.append(f"{it.name} has no disruption budget")
+        spread = it.spec.get("topologySpreadConstraints", ())
+        if not any(selects(s["labelSelector"], it.labels) for s in spread):
+            wrong.append(f"{it.name} does not spread over nodes")
+    return wrong
+
+
+# ---- the network
+
+
+def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    if any(labels.get(key) != value for key, value in selector.get("matchLabels", {}).items()):
+        return False
+    for expression in selector.get("matchExpressions", ()):
+        within = labels.get(expression["key"]) in expression["values"]
+        if within != {"In": True, "NotIn": False}[expression["operator"]]:
+            return False
+    return True
+
+
+@dataclass(frozen=True, order=True)
+class Flow:
+    source: str
+    target: str
+    port: int
+
+
+def flows(documents: Documents) -> set[Flow]:
+    """What the policies let through: out of the one and into the other."""
+    policies = [d["spec"] for d in of_kind(documents, "NetworkPolicy")]
+    found: set[Flow] = set()
+    for a in pods(documents):
+        for b in pods(documents):
+            for name, number in b.ports.items():
+                out = _through(policies, "Egress", a, b, {number, name} if a is b else {number})
+                if out and _through(policies, "Ingress", b, a, {number, name}):
+                    found.add(Flow(a.name, b.name, number))
+    return found
+
+
+def _through(
+    policies: Sequence[Mapping[str, Any]], way: str, here: Pod, there: Pod, ports: set[int | str]
+) -> bool:
+    """Whether a policy of `here` lets `there` in or out. No policy for a way would be an open door."""
+    mine = [p for p in policies if way in p["policyTypes"] and selects(p["podSelector"], here.labels)]
+    if not mine:
+        return True
+    peers, key = ("to", "egress") if way == "Egress" else ("from", "ingress")
+    return any(
+        (not rule.get("ports") or any(p["port"] in ports for p in rule["ports"]))
+        and any(
+            "podSelector" in peer and selects(peer["podSelector"], there.labels)
+            for peer in rule.get(peers, ())
+        )
+        for policy in mine
+        for rule in policy.get(key, ())
+    )
+
+
+def called() -> set[tuple[str, str]]:
+    """Who calls whom by gRPC: consumers their producers, and whoever the code opens a channel to."""
+    pairs = {(consumer, feed.producer) for feed in feeds().values() for consumer in feed.consumers}
+    for service in SERVICES:
+        for file in (ROOT / "services" / service / "src").rglob("*.py"):
+            pairs |= {(service, peer) for peer in re.findall(r'\.channel\("(\w+)"\)', file.read_text())}
+    return pairs
+
+
+def needed(documents: Documents) -> set[Flow]:
+    """The flows that exist, as topics.yaml and the code have them."""
+    all_pods = pods(documents)
+    behind = {
+        service["metadata"]["name"]: [
+            it.name for it in all_pods if selects({"matchLabels": service["spec"]["selector"]}, it.labels)
+        ]
+        for service in of_kind(documents, "Service")
+    }
+    running = [it for it in all_pods if it.role in ("serve", "consume")]
+    wanted = {("web", service, 8080) for service in SERVICES}
+    wanted |= {(service, "identity", 8080) for service in SERVICES if service != "identity"}
+    wanted |= {(caller, peer, 9090) for caller, peer in called()}
+    found = {
+        Flow(it.name, target, port)
+        for caller, peer, port in wanted
+        for it in running
+        if it.of == caller
+        for target in behind[peer]
+    }
+    for it in all_pods:
+        if it.of in LEDGER_SERVICES and "postgres" in behind:
+            found |= {Flow(it.name, target, pod.POSTGRES_PORT) for target in behind["postgres"]}
+        if it.role == "consume" and "kafka" in behind:
+            found |= {Flow(it.name, target, pod.KAFKA_PORT) for target in behind["kafka"]}
+        if it.of == "kafka":
+            found.add(Flow(it.name, it.name, pod.KAFKA_PORT))
+    return found
+
+
+def walled(documents: Documents) -> list[str]:
+    """Nothing goes by default, and what goes is exactly what exists."""
+    closed = [
+        d
+        for d in of_kind(documents, "NetworkPolicy")
+        if d["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    ]
+    wrong = [] if closed else ["nothing denies by default"]
+    really, should = flows(documents), needed(documents)
+    wrong += [f"{f.source} cannot reach {f.target}:{f.port}" for f in sorted(should - really)]
+    return wrong + [f"{f.source} can reach {f.target}:{f.port}, for nothing" for f in sorted(really - should)]
+
+
+# ---- settings
+
+
+def settings_of(it: Pod) -> type[BaseSettings]:
+    if it.of in SERVICES:
+        return importlib.import_module(f"{it.of}.settings").Settings
+    return front.Settings if it.of == "web" else pod.Settings
+
+
+def variables(documents: Documents, it: Pod, container: Document) -> Iterator[str]:
+    """The environment of a container by name, from wherever it comes."""
+    for source in container.get("envFrom", ()):
+        for kind, reference in (("ConfigMap", "configMapRef"), ("Secret", "secretRef")):
+            if reference in source:
+                yield from values(documents, kind, source[reference]["name"])
+    for entry in container.get("env", ()):
+        yield entry["name"]
+
+
+def values(documents: Documents, kind: str, name: str) -> dict[str, str]:
+    """Of the ConfigMap or Secret; the hash that Kustomize puts behind a name may be left out. Empty: there is none."""
+    for document in of_kind(documents, kind):
+        full = document["metadata"]["name"]
+        if full == name or re.fullmatch(rf"{re.escape(name)}-[a-z0-9]{{10}}", full):
+            data = document.get("data", {})
+            return {k: b64decode(v).decode() for k, v in data.items()} if kind == "Secret" else dict(data)
+    return {}
+
+
+def configured(documents: Documents) -> list[str]:
+    """Every variable is a setting, and every setting is set, or left alone for a reason."""
+    wrong: list[str] = []
+    for it in pods(documents):
+        kind = settings_of(it)
+        prefix = kind.model_config.get("env_prefix", "")
+        for container in it.containers:
+            where = f"{it.name}/{container['name']}"
+            names = set(variables(documents, it, container))
+            given = {n.removeprefix(prefix).lower() for n in names if n.startswith(prefix)}
+            wrong += [
+                f"{where}: {n} is no variable of ours" for n in sorted(names) if not n.startswith(prefix)
+            ]
+            # The front door reads what all share, and has no use for some of it.
+            unknown = given - kind.model_fields.keys()
+            wrong += [f"{where}: there is no setting {name}" for name in sorted(unknown)]
+            missing = kind.model_fields.keys() - given - LEFT_ALONE - _not_for(it)
+            wrong += [f"{where}: {name} is not set" for name in sorted(missing)]
+    return wrong
+
+
+def _not_for(it: Pod) -> set[str]:
+    if it.of == "web":
+        return NOT_OF_WEB
+    if it.of in ("postgres", "kafka"):
+        return {name for name in pod.Settings.model_fields if not name.startswith(it.of)}
+    if it.of == "analytics":
+        return NO_DATABASE
+    return set() if it.role == "migrate" else {"migration_url"}
+
+
+def referred(documents: Documents) -> list[str]:
+    """What pods name is there: ConfigMaps, Secrets, accounts, claims, and Services that select something."""
+    there = {(d["kind"], d["metadata"]["name"]) for d in documents}
+    wrong: list[str] = []
+    for it in pods(documents):
+        named = {("ServiceAccount", it.spec["serviceAccountName"])}
+        for container in it.containers:
+            for source in container.get("envFrom", ()):
+                named |= {("ConfigMap", source[k]["name"]) for k in source if k == "configMapRef"}
+                named |= {("Secret", source[k]["name"]) for k in source if k == "secretRef"}
+        claims = (v["persistentVolumeClaim"] for v in it.spec["volumes"] if "persistentVolumeClaim" in v)
+        named |= {("PersistentVolumeClaim", claim["claimName"]) for claim in claims}
+        wrong += [f"{it.name}: there is no {kind} {name}" for kind, name in sorted(named - there)]
+    for service in of_kind(documents, "Service"):
+        behind = [
+            it for it in pods(documents) if selects({"matchLabels": service["spec"]["selector"]}, it.labels)
+        ]
+        name = service["metadata"]["name"]
+        if not behind:
+            wrong.append(f"Service {name} selects nothing")
+        for port in service["spec"]["ports"]:
+            target = port.get("targetPort", port["port"])
+            wrong += [
+                f"Service {name}: {it.name} has no port {target}"
+                for it in behind
+                if target not in {*it.ports, *it.ports.values()}
+            ]
+    return wrong

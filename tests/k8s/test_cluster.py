@@ -1,0 +1,94 @@
+"""The overlay `dev` on a real cluster: from nothing to green, the story, and faults under load. `./lyceum test --k8s`.
+
+Wants KUBECONFIG, and the images of `./lyceum images build` where the cluster finds them. LYCEUM_TEST_NAMESPACE=keep leaves
+the platform there.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from lyceum_local.paths import LEDGER_SERVICES
+from lyceum_local.testing.audit import audit
+from lyceum_local.testing.kubernetes import Cluster, applied
+from lyceum_local.testing.load import Load, every, prepare
+from lyceum_local.testing.school import open_school, until
+
+pytestmark = pytest.mark.k8s
+
+ENGINEERING = {"attribute": "department", "operator": "is", "value": "Engineering"}
+COURSE = "secure-coding-basics"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with applied(keep=os.environ.get("LYCEUM_TEST_NAMESPACE") == "keep") as made:
+        yield made
+
+
+@asynccontextmanager
+async def under_load(cluster: Cluster) -> AsyncGenerator[Load]:
+    """People are hired and learn meanwhile; afterwards everything is there, once, and the ledgers agree."""
+    load = await prepare(cluster.platform)
+    async with load.running(hires=4, learners=2):
+        await load.until(lambda it: len(it.hired) > 5 and any(p.kept for p in it.learners.values()))
+        yield load
+        hired = len(load.hired)
+        await load.until(lambda it: len(it.hired) > hired + 5)
+    await load.deliver_rest()
+    await cluster.platform.settled(seconds=300)
+    assert [*load.broken, *await audit(cluster.platform.config), *await load.discrepancies()] == []
+
+
+async def test_the_story_is_played_through_the_services(cluster: Cluster) -> None:
+    """HR hires, a rule enrols, Ada learns, is certified and counted."""
+    async with open_school(cluster.platform) as school:
+        await school.publish()
+        await school.rule("Engineering", ENGINEERING, courses=[COURSE])
+        ada = await school.hire("Ada Lovelace", "Engineering")
+        await school.hire("Nora Sales", "Sales")
+        found = await until(lambda: school.enrollments(person_id=ada), lambda items: len(items) > 0)
+        assert [e["course_slug"] for e in found] == [COURSE]
+        await school.study(ada, "engineering-onboarding-assessment")
+        async with cluster.platform.as_person(ada) as her:
+            certificates = await until(
+                lambda: every(her, "/api/assessment/certificates"), lambda items: len(items) > 0
+            )
+        async with cluster.platform.http() as anyone:
+            shown = await anyone.get(f"/verify/{certificates[0]['certificate_id']}")
+        assert shown.status_code == 200
+        await cluster.platform.settled()
+        overview = await school.ask("GET", "analytics/overview")
+        assert (overview["enrolled"], overview["completed"]) == (2, 1)
+    assert await audit(cluster.platform.config) == []
+
+
+async def test_every_pod_holds_to_the_restricted_standard(cluster: Cluster) -> None:
+    """The namespace enforces it, so no pod would be there otherwise. The control: another is refused."""
+    refused = ["run", "root", "--image=lyceum/parts:dev", "--restart=Never"]
+    with pytest.raises(Exception, match='violates PodSecurity "restricted'):
+        await asyncio.to_thread(cluster.kubectl, *refused)
+
+
+async def test_every_deployment_is_restarted_under_load(cluster: Cluster) -> None:
+    async with under_load(cluster):
+        for name in cluster.deployments():
+            await asyncio.to_thread(cluster.restart, name)
+
+
+async def test_consumers_are_scaled_under_load(cluster: Cluster) -> None:
+    async with under_load(cluster):
+        for replicas in (3, 1, 2):
+            for service in LEDGER_SERVICES:
+                await asyncio.to_thread(cluster.scale, f"deployment/{service}-consume", replicas)
+
+
+async def test_kafka_loses_its_pod_and_its_volume_under_load(cluster: Cluster) -> None:
+    async with under_load(cluster):
+        await asyncio.to_thread(cluster.scale, "statefulset/kafka", 0)
+        await asyncio.to_thread(cluster.kubectl, "delete", "persistentvolumeclaim", "data-kafka-0")
+        await asyncio.to_thread(cluster.scale, "statefulset/kafka", 1)
+        await asyncio.to_thread(cluster.ready)
