@@ -356,9 +356,9 @@ class Ledger:
         while True:
             self._wake_again = False
             with contextlib.suppress(Exception):  # the relay's poll finds the rows
-                async with self.engine.connect() as conn:
-                    await conn.execute(text(f"NOTIFY {OUTBOX_CHANNEL}"))
-                    await conn.commit()
+                # By the driver, without a transaction around it: one round trip instead of three.
+                async with self.engine.connect() as conn, db.driver(conn) as connection:
+                    await connection.execute(f"NOTIFY {OUTBOX_CHANNEL}")
             if not self._wake_again:
                 return
 
