@@ -15,7 +15,7 @@ from pathlib import Path
 
 import benchmarks
 from benchmarks.figures import Figure, as_json, as_markdown, machine
-from lyceum_kit import logs
+from lyceum_kit import logs, telemetry
 from lyceum_kit.settings import KitSettings
 
 NOT_RUN = {"__main__", "figures", "parts"}
@@ -61,7 +61,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(names()):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(names())}")
-    logs.configure(KitSettings(log_format="console", log_level="ERROR"))
+    settings = KitSettings(log_format="console", log_level="ERROR")
+    logs.configure(settings)
+    telemetry.configure("bench", settings)  # as every service does
     figures: list[Figure] = []
     for name in arguments.names or names():
         began = time.monotonic()

@@ -4,7 +4,7 @@ Traces follow an event through PostgreSQL and Kafka: its `traceparent` is stored
 """
 
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
@@ -17,7 +17,8 @@ from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_NAMESPACE, Resourc
 from opentelemetry.sdk.trace import Span as WritableSpan
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import Span, SpanKind
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Sampler
+from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -73,9 +74,11 @@ _propagator = TraceContextTextMapPropagator()
 
 
 def configure(service: str, settings: KitSettings) -> None:
-    """Set the process's tracer provider, once. Without an OTLP endpoint spans only give ids to logs."""
-    provider = provider_of(service)
-    if endpoint := settings.otlp_endpoint:
+    """Set the process's tracer provider, once. Without an OTLP endpoint spans only give ids to logs and to other
+    processes, and record nothing."""
+    endpoint = settings.otlp_endpoint
+    provider = provider_of(service, sampler=None if endpoint else ALWAYS_OFF)
+    if endpoint:
         exporter = OTLPSpanExporter(endpoint=endpoint, insecure=not endpoint.startswith("https://"))
         provider.add_span_processor(BatchSpanProcessor(exporter))
 
@@ -89,12 +92,13 @@ class _Discreet(SpanProcessor):
             span.set_attribute("url.query", "&".join(sorted(names)))
 
 
-def provider_of(service: str) -> TracerProvider:
+def provider_of(service: str, *, sampler: Sampler | None = None) -> TracerProvider:
     """The process's provider; the first caller names the service."""
     current = trace.get_tracer_provider()
     if isinstance(current, TracerProvider):
         return current
-    provider = TracerProvider(resource=Resource.create({SERVICE_NAME: service, SERVICE_NAMESPACE: "lyceum"}))
+    resource = Resource.create({SERVICE_NAME: service, SERVICE_NAMESPACE: "lyceum"})
+    provider = TracerProvider(resource=resource, sampler=sampler)
     provider.add_span_processor(_Discreet())
     trace.set_tracer_provider(provider)
     return provider
@@ -143,7 +147,47 @@ def span_for(
 @contextmanager
 def event_span(name: str, meta: "Meta", *, consumer: str) -> Generator[Span]:
     """The handling of one event, in the trace that made it. Counts the time as well."""
-    attributes: dict[str, str | int] = {
+    began = time.perf_counter()
+    try:
+        with span_for(name, meta.traceparent, _of_event(meta, consumer), kind=SpanKind.CONSUMER) as started:
+            yield started
+    finally:
+        _handler_seconds(consumer, meta.type).observe(time.perf_counter() - began)
+
+
+@contextmanager
+def event_spans(name: str, metas: Iterable["Meta"], *, consumer: str) -> Generator[None]:
+    """The handling of many events at once: a span in the trace of each. None of them is the running one: thousands
+    inside each other would cost more than the work."""
+    began = time.perf_counter()
+    started = [
+        (
+            meta,
+            _tracer.start_span(
+                name,
+                context=context_of(meta.traceparent),
+                kind=SpanKind.CONSUMER,
+                attributes=_of_event(meta, consumer),
+            ),
+        )
+        for meta in metas
+    ]
+    try:
+        yield
+    except BaseException as e:
+        for _, one in started:
+            one.record_exception(e)
+            one.set_status(StatusCode.ERROR, type(e).__name__)
+        raise
+    finally:
+        took = time.perf_counter() - began
+        for meta, one in started:
+            one.end()
+            _handler_seconds(consumer, meta.type).observe(took)
+
+
+def _of_event(meta: "Meta", consumer: str) -> dict[str, str | int]:
+    return {
         EVENT_ID: str(meta.id),
         EVENT_TYPE: meta.type,
         STREAM: meta.stream,
@@ -153,14 +197,6 @@ def event_span(name: str, meta: "Meta", *, consumer: str) -> Generator[Span]:
         POSITION: meta.position,
         CONSUMER: consumer,
     }
-    began = time.perf_counter()
-    try:
-        with _tracer.start_as_current_span(
-            name, context=context_of(meta.traceparent), kind=SpanKind.CONSUMER, attributes=attributes
-        ) as started:
-            yield started
-    finally:
-        _handler_seconds(consumer, meta.type).observe(time.perf_counter() - began)
 
 
 @cache

@@ -28,6 +28,7 @@ log = structlog.get_logger()
 AUDIENCE = "lyceum"
 TYPE = "at+jwt"  # RFC 9068: an ID token or a launch token cannot pass for an access token
 EVERY_TENANT = UUID(int=0)  # `tenant` "*": services and operators. Row-level security finds nothing under it
+REMEMBERED = 2000  # tokens whose signature needs no second check
 LEEWAY = 5  # seconds that clocks of two machines may differ
 
 Kind = Literal["person", "client", "service"]
@@ -137,6 +138,7 @@ class Verifier:
         self._clock = clock
         self._ticks = ticks
         self._keys: dict[str, ECKey] = {}
+        self._checked: dict[str, tuple[ECKey, dict[str, Any]]] = {}
         self._asked_at = float("-inf")
         self._answered_at = float("-inf")
         self._asking: asyncio.Lock | None = None
@@ -159,12 +161,22 @@ class Verifier:
         """Raises Unauthenticated, or Unavailable while the issuer's keys have never been seen."""
         try:
             key = await self._key(_kid_of(token))
-            # decode() checks the signature only: the claims are checked below, the time included.
-            decoded = jwt.decode(token, key, algorithms=["ES256"])
-            self._claims().validate(decoded.claims)
-            return _caller(decoded.claims)
+            claims = self._signed(token, key)
+            self._claims().validate(claims)
+            return _caller(claims)
         except (JoseError, ValueError, KeyError, TypeError) as e:
             raise Unauthenticated("The token does not hold") from e
+
+    def _signed(self, token: str, key: ECKey) -> dict[str, Any]:
+        """The claims under a good signature. A token comes with each call, and is checked once for each key as read:
+        the time, and whether the key still holds, are looked at every time by whoever calls this."""
+        by, claims = self._checked.get(token, (None, None))
+        if claims is None or by is not key:
+            claims = jwt.decode(token, key, algorithms=["ES256"]).claims
+            if len(self._checked) >= REMEMBERED:
+                self._checked.clear()
+            self._checked[token] = (key, claims)
+        return claims
 
     def _claims(self) -> jwt.JWTClaimsRegistry:
         return jwt.JWTClaimsRegistry(

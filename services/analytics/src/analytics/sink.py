@@ -10,7 +10,6 @@ acknowledgement nothing is lost or doubled. That needs one writer for each parti
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from analytics.engine import Engine
@@ -94,12 +93,8 @@ class ClickHouseSink:
             places = await self._places_now(list(records))
             results = {p: cut(p, places[p], some) for p, some in records.items()}
             run = [r for result in results.values() for r in result.run]
-            with ExitStack() as spans:
-                for record in run:
-                    assert record.meta
-                    spans.enter_context(
-                        telemetry.event_span("clickhouse insert", record.meta, consumer=CONSUMER)
-                    )
+            metas = (r.meta for r in run if r.meta)
+            with telemetry.event_spans("clickhouse insert", metas, consumer=CONSUMER):
                 await self._insert(results)
         except BaseException:
             # Whatever it was, cancellation as well: an insert may have arrived or may still be on its way.
