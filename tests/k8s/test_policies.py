@@ -32,6 +32,7 @@ CHECKS: dict[str, Check] = {
     "disruptable": policies.disruptable,
     "walled": policies.walled,
     "configured": policies.configured,
+    "addressed": policies.addressed,
     "referred": policies.referred,
 }
 
@@ -211,6 +212,21 @@ FAULTS: dict[str, Fault] = {
         lambda d: _data(d, "ConfigMap", "catalog").update(PGPASSWORD="x"),
         "PGPASSWORD is no variable of ours",
     ),
+    "an address where nobody is": Fault(
+        "addressed",
+        lambda d: _data(d, "ConfigMap", "lyceum").update(LYCEUM_JWKS_URL="http://identity-http:8080/jwks"),
+        "jwks_url leads to identity-http:8080",
+    ),
+    "a port that is not the Service's": Fault(
+        "addressed",
+        lambda d: _data(d, "ConfigMap", "lyceum").update(LYCEUM_ANALYTICS_GRPC="analytics:9191"),
+        "analytics_grpc leads to analytics:9191",
+    ),
+    "a front door that leads to nobody": Fault(
+        "addressed",
+        lambda d: d["Service", "catalog"]["metadata"].update(name="catalogue"),
+        "web-serve: catalog_http leads to catalog:8080",
+    ),
     "a Secret that is not there": Fault(
         "referred",
         lambda d: _forget(d, "Secret", "kafka"),
@@ -267,7 +283,7 @@ def test_only_migrations_have_the_owners_password(rendered: dict[str, Documents]
             it.role
             for it in map(Pod, (d for d in documents if d["kind"] in policies.WORKLOADS))
             for container in it.containers
-            if "LYCEUM_MIGRATION_URL" in policies.variables(documents, it, container)
+            if "LYCEUM_MIGRATION_URL" in dict(policies.environment(documents, container))
         }
         assert having == {"migrate"}, overlay
 
