@@ -1,8 +1,6 @@
 """The overlays hold to the policies, without a cluster; and no policy sleeps: each sees a fault planted for it."""
 
-import base64
 import copy
-import importlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,7 +18,6 @@ from tests.k8s import policies
 from tests.k8s.policies import Documents, Pod
 
 ALL = sorted(folder.name for folder in OVERLAYS.iterdir() if (folder / "kustomization.yaml").exists())
-KEY = base64.b64encode(b"k" * 32).decode()
 
 Check = Callable[[Documents], list[str]]
 CHECKS: dict[str, Check] = {
@@ -35,21 +32,6 @@ CHECKS: dict[str, Check] = {
     "addressed": policies.addressed,
     "referred": policies.referred,
 }
-
-
-@pytest.fixture(scope="module")
-def services() -> Mapping[str, Service]:
-    """Building one does no I/O."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LYCEUM_IDENTITY_SECRET_KEY", KEY)
-        patch.setenv("LYCEUM_ASSESSMENT_MASTER_KEY", KEY)
-        patch.setenv("LYCEUM_CONTENT_URL", "file:///tmp")
-        return {
-            name: importlib.import_module(f"{name}.app").build(
-                importlib.import_module(f"{name}.settings").Settings()
-            )
-            for name in SERVICES
-        }
 
 
 @pytest.fixture(scope="module")
