@@ -1,16 +1,22 @@
-"""Generate the committed stubs in proto/gen from the .proto files: `uv run python proto/generate.py`.
+"""Generate the committed stubs in proto/gen from the .proto files, and the feeds' AsyncAPI document:
+`uv run python proto/generate.py`.
 
 `--check` generates into a temporary folder and fails when the committed stubs differ (CI's drift check).
 """
 
 import argparse
 import filecmp
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
+
+import yaml
+from asyncapi import document
 
 HERE = Path(__file__).parent
 
@@ -51,6 +57,29 @@ def generate(out: Path) -> None:
     shutil.copy(
         HERE / "topics.yaml", out / "lyceum" / "topics.yaml"
     )  # so that an installed package has the registry
+    written = yaml.dump(described(), Dumper=Readable, sort_keys=False, allow_unicode=True, width=110)
+    (out / "lyceum" / "asyncapi.yaml").write_text(written)
+
+
+class Readable(yaml.SafeDumper):
+    """Lines stay lines."""
+
+
+def _text(_: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return yaml.ScalarNode("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+Readable.add_representer(str, _text)
+
+
+def described() -> dict[str, Any]:
+    feeds = yaml.safe_load((HERE / "topics.yaml").read_text())["feeds"]
+    protos = {
+        name: (HERE / feed["package"].replace(".", "/") / "events.proto").read_text()
+        for name, feed in feeds.items()
+    }
+    examples = {file.stem: json.loads(file.read_text()) for file in (HERE / "examples").glob("*.json")}
+    return document(feeds, protos, examples)
 
 
 def differences(old: Path, new: Path) -> list[str]:

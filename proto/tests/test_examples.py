@@ -15,8 +15,11 @@ MAY_BE_EMPTY = {"mapped", "by_deadline", "ground.via"}
 
 
 def fields(kind: Descriptor) -> set[str]:
+    """Those that an event is filled with today."""
     found: set[str] = set()
     for field in kind.fields:
+        if field.GetOptions().deprecated:
+            continue
         if field.message_type and field.message_type.full_name != "google.protobuf.Timestamp":
             found |= {f"{field.name}.{inner}" for inner in fields(field.message_type)}
         else:

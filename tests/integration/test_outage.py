@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from lyceum_local.testing import Platform
-from lyceum_local.testing.audit import agreement
+from lyceum_local.testing.audit import audit
 from lyceum_local.testing.load import Load, prepare
 
 FOR_LONG = pytest.param(60, marks=pytest.mark.faults)
@@ -31,7 +31,7 @@ async def under_load(platform: Platform) -> AsyncGenerator[Load]:
         await load.until(lambda it: len(it.hired) > hired + 10)
     await load.deliver_rest()
     await platform.settled()
-    assert [*load.broken, *await load.discrepancies(), *await agreement(platform.config)] == []
+    assert [*load.broken, *await audit(platform.config), *await load.discrepancies()] == []
     async with platform.http() as http:
         for service in ("identity", "enrollment", "assessment", "analytics"):
             assert (await readiness(http, service)).status_code == 200

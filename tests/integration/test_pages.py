@@ -5,7 +5,7 @@
 
 import asyncio
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -282,12 +282,20 @@ SCENES = (
 
 
 async def test_every_page_in_every_width_and_scheme(stage: Stage, browser: Browser) -> None:
+    """Two people look at once, each at one page after the other: what they do to it stays in order."""
     chosen = os.environ.get("LYCEUM_SCENES", "").split(",")
-    faults: list[str] = []
+    people: dict[str, list[Scene]] = defaultdict(list)
     for scene in SCENES:
         if chosen == [""] or scene.name in chosen:
-            faults += await look(stage, browser, scene)
-    assert faults == []
+            people[scene.person].append(scene)
+    at_once = asyncio.Semaphore(2)
+
+    async def all_of(scenes: list[Scene]) -> list[str]:
+        async with at_once:
+            return [fault for scene in scenes for fault in await look(stage, browser, scene)]
+
+    faults = await asyncio.gather(*(all_of(scenes) for scenes in people.values()))
+    assert [fault for of_one in faults for fault in of_one] == []
 
 
 async def look(stage: Stage, browser: Browser, scene: Scene) -> list[str]:
@@ -308,21 +316,29 @@ async def look(stage: Stage, browser: Browser, scene: Scene) -> list[str]:
             await page.emulate_media(color_scheme=scheme)
             for width, height in WIDTHS.items():
                 await page.set_viewport_size({"width": width, "height": height})
-                await page.evaluate(SETTLED)
+                await page.evaluate(SETTLED, scheme)
                 if not await fits(page):
                     faults.append(f"{scene.name} is wider than {width} px")
                 await keep(page, f"{scene.name}-{width}-{scheme}")
                 if KEPT or (width, scheme) in ((1440, "light"), (320, "dark")):
                     faults += [f"{scene.name} {width} {scheme}: {f}" for f in await axe(page)]
-        while WAITING:
-            await WAITING.pop().abort()
+        for route in [r for r in WAITING if r.request.frame.page is page]:
+            WAITING.remove(route)
+            await route.abort()
     return faults
 
 
-# Whatever moves has arrived, or went away with what it moved; placeholders pulse for ever.
-SETTLED = """Promise.all(document.getAnimations()
-  .filter((a) => a.effect.getTiming().iterations !== Infinity)
-  .map((a) => a.finished.catch((e) => e.name === "AbortError" || Promise.reject(e))))"""
+# The app has taken the scheme, and whatever moves has arrived, or went away with what it moved; placeholders pulse for ever.
+SETTLED = """async (scheme) => {
+  const frame = () => new Promise(requestAnimationFrame);
+  const taken = () => [undefined, scheme].includes(document.documentElement.dataset.mantineColorScheme);
+  const moving = () => document.getAnimations().filter((a) => a.effect.getTiming().iterations !== Infinity);
+  do {
+    await Promise.allSettled(moving().map((a) => a.finished));
+    await frame();
+    await frame();
+  } while (!taken() || moving().length);
+}"""
 
 
 async def fits(page: Page) -> bool:

@@ -17,7 +17,7 @@ from lyceum_local.demo.play import play
 from lyceum_local.demo.screen import Screen
 from lyceum_local.postgres import with_database
 from lyceum_local.testing import Platform
-from lyceum_local.testing.audit import agreement, audit
+from lyceum_local.testing.audit import audit
 from lyceum_local.testing.load import Load, prepare
 
 
@@ -26,7 +26,7 @@ async def whole(load: Load) -> list[str]:
     platform = load.platform
     await load.deliver_rest()
     await platform.settled()
-    return [*load.broken, *await load.discrepancies(), *await agreement(platform.config)]
+    return [*load.broken, *await audit(platform.config), *await load.discrepancies()]
 
 
 async def test_after_kill_9_of_everything_under_load_all_that_was_answered_is_there_once(
@@ -166,7 +166,7 @@ async def test_the_demo_finishes_after_a_power_failure_in_its_middle(breakable: 
     finished = await asyncio.to_thread(demo, "cut")
     assert finished == await asyncio.to_thread(demo, "whole")
     await breakable.settled()
-    assert await agreement(breakable.config) == []
+    assert await audit(breakable.config) == []
     before = {feed: events(breakable, feed) for feed in ("identity", "catalog", "enrollment", "assessment")}
     assert await asyncio.to_thread(demo, "cut") == finished
     assert before == {feed: events(breakable, feed) for feed in before}

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from lyceum_local.testing import Platform
-from lyceum_local.testing.audit import agreement
+from lyceum_local.testing.audit import audit
 from lyceum_local.testing.load import Load, prepare
 from lyceum_local.testing.replicas import Cluster, replicated
 
@@ -26,7 +26,7 @@ async def under_load(platform: Platform) -> AsyncGenerator[tuple[Cluster, Load]]
             await load.until(lambda it: len(it.hired) > hired + 10)
         await load.deliver_rest()
         await platform.settled()
-        assert [*load.broken, *await load.discrepancies(), *await agreement(platform.config)] == []
+        assert [*load.broken, *await audit(platform.config), *await load.discrepancies()] == []
 
 
 async def test_both_replicas_of_everything_are_replaced_and_no_request_fails(breakable: Platform) -> None:

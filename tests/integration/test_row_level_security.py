@@ -109,6 +109,7 @@ _SELDOM = {
     "assessment": (
         "INSERT INTO waiting_completions VALUES (gen_random_uuid(), 'e', 'c', 1, '')",
         "INSERT INTO log_checkpoints VALUES (gen_random_uuid(), 1, '', '', now())",
+        "INSERT INTO log_keys VALUES (gen_random_uuid(), '', '', '')",
     )
 }
 
@@ -168,10 +169,8 @@ async def test_a_service_without_its_filters_tells_nothing_of_others(
             async with serving(platform, service, monkeypatch, mighty=mighty) as (http, stripped):
                 leak, broken = await first_leak(http, token, reading, ids)
                 assert bool(leak) is mighty, leak
-                assert mighty or not broken, (
-                    broken
-                )  # where one row is asked for, the control may find several
-                assert len(stripped.seen) > 1
+                # The control ends at its first leak; and where one row is asked for, it may find several.
+                assert mighty or (not broken and len(stripped.seen) > 1), (broken, stripped.seen)
 
 
 async def first_leak(

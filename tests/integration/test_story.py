@@ -1,6 +1,6 @@
 """The story: an HR webhook becomes a verified certificate and a number on a dashboard, through the real web app."""
 
-# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
 # (clickhouse_connect is annotated in part only)
 
 import asyncio

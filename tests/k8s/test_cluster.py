@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from lyceum_local.paths import LEDGER_SERVICES
-from lyceum_local.testing.audit import agreement
+from lyceum_local.testing.audit import audit
 from lyceum_local.testing.kubernetes import Cluster, applied
 from lyceum_local.testing.load import Load, every, prepare
 from lyceum_local.testing.school import open_school, until
@@ -40,7 +40,7 @@ async def under_load(cluster: Cluster) -> AsyncGenerator[Load]:
         await load.until(lambda it: len(it.hired) > hired + 5)
     await load.deliver_rest()
     await cluster.platform.settled(seconds=300)
-    assert [*load.broken, *await load.discrepancies(), *await agreement(cluster.platform.config)] == []
+    assert [*load.broken, *await audit(cluster.platform.config), *await load.discrepancies()] == []
 
 
 async def test_the_story_is_played_through_the_services(cluster: Cluster) -> None:
@@ -63,7 +63,7 @@ async def test_the_story_is_played_through_the_services(cluster: Cluster) -> Non
         await cluster.platform.settled()
         overview = await school.ask("GET", "analytics/overview")
         assert (overview["enrolled"], overview["completed"]) == (2, 1)
-    assert await agreement(cluster.platform.config) == []
+    assert await audit(cluster.platform.config) == []
 
 
 async def test_every_pod_holds_to_the_restricted_standard(cluster: Cluster) -> None:

@@ -35,7 +35,7 @@ def hired(field: str) -> UserProvisioned:
     )
     assert said
     record = person.heard(person.Record(), said.statement, NOW)
-    command = person.Settle(ADA, said.external_id, "hris", person.outlook(record, NOW))
+    command = person.Settle(ADA, "hris", person.outlook(record, NOW))
     [event] = person.decide(person.Person(), command)
     assert isinstance(event, UserProvisioned)
     return event

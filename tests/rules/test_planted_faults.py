@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 DATES = "services/enrollment/src/enrollment/dates.py"
 COURSE = "services/catalog/src/catalog/course.py"
 EVENTS = "proto/lyceum/identity/v1/events.proto"
-FIELD = "string external_id = 2;"
+FIELD = "string source = 3;"
 
 PYTHON = ("pyproject.toml", ".importlinter", *PACKAGES)
 CONTRACTS = ("pyproject.toml", "proto")
@@ -82,8 +82,8 @@ FAULTS = {
         CONTRACTS,
         EVENTS,
         FIELD,
-        "string external_id = 22;",
-        'Previously present field "2"',
+        "string source = 33;",
+        'Previously present field "3"',
     ),
     "a field removed": Fault(
         checks.contracts_kept,
@@ -91,7 +91,7 @@ FAULTS = {
         EVENTS,
         FIELD,
         "",
-        'Previously present field "2"',
+        'Previously present field "3"',
     ),
     "a message removed": Fault(
         checks.contracts_kept,
@@ -102,7 +102,7 @@ FAULTS = {
         "AnswerSaved",
     ),
     "a field in camel case": Fault(
-        checks.contracts_linted, CONTRACTS, EVENTS, FIELD, "string externalId = 2;", "lower_snake_case"
+        checks.contracts_linted, CONTRACTS, EVENTS, FIELD, "string sourceSystem = 3;", "lower_snake_case"
     ),
     "a message without a word about it": Fault(
         checks.contracts_linted, CONTRACTS, EVENTS, "", "message CostCenterClosed {}\n", "non-empty comment"
@@ -120,7 +120,7 @@ FAULTS = {
         CONTRACTS,
         EVENTS,
         FIELD,
-        "string external_id = 2; string cost_center = 99;",
+        "string source = 3; string cost_center = 99;",
         "identity/v1/events_pb2.py",
     ),
     "a dependency of another version": Fault(

@@ -70,6 +70,14 @@ def test_handling_an_event_is_timed() -> None:
     assert REGISTRY.get_sample_value("lyceum_handler_seconds_count", labels) == 1
 
 
+def test_of_what_was_asked_only_the_names_are_on_the_span() -> None:
+    finished = spans()
+    with telemetry.span("GET /people", {"url.query": "search=Ada+Lovelace&limit=5&search=Ada&secret="}):
+        pass
+    attributes = finished.get_finished_spans()[-1].attributes
+    assert attributes == {"url.query": "limit&search&secret"}
+
+
 def test_a_failure_is_on_the_span() -> None:
     finished = spans()
     with pytest.raises(RuntimeError), telemetry.span("work"):

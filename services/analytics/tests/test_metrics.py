@@ -73,6 +73,7 @@ def people(draw: st.DrawFn) -> Told:
         identity.UserUpdated(person_id=person, job=job, effective_at=at),
         identity.UserDeactivated(person_id=person, effective_at=at),
         identity.UserReactivated(person_id=person, job=job, effective_at=at),
+        identity.UserErased(person_id=person, erased_at=at),  # which no number knows of
         identity.RolesChanged(person_id=person),
     ]
     return Told(draw(TENANTS), f"person/{person}", "", draw(st.sampled_from(kinds)))
@@ -177,6 +178,7 @@ ALLOWED = {
     ("here", "RolesChanged"): "here",
     ("here", "UserDeactivated"): "gone",
     ("gone", "UserReactivated"): "here",
+    ("gone", "UserErased"): "erased",
     ("", "CoursePublished"): "published",
     ("", "LearnerEnrolled"): "active",
     ("active", "DueDateChanged"): "active",

@@ -29,7 +29,6 @@ LEFT_OUT = {
             "tenant_id",
             "slug",
             "default_time_zone",
-            "external_id",
             "snapshot_id",
             "people",
             "would_deactivate",
@@ -48,7 +47,7 @@ LEFT_OUT = {
         *("path_ids", "due_in_days", "drafted_by", "activated_by", "retired_by"),
     },
     "assessment": {
-        *("cmi_encrypted", "lesson_location", "deadline_at", "answer_encrypted", "questions"),
+        *("cmi_encrypted", "reason_encrypted", "deadline_at", "answer_encrypted", "questions"),
         *("time_limit_seconds", "max_attempts", "status_index", "key_id", "credential_sha256", "revoked_by"),
     },
 }

@@ -19,7 +19,7 @@ NEW = ScormAttempt("a", "e", "p", "c", "m")
 
 
 def reported(status: str = "incomplete", score: float | None = None, seconds: float = 0.0) -> Reported:
-    return Reported(status, score, score, seconds, "", suspended=False)
+    return Reported(status, score, score, seconds, suspended=False)
 
 
 def commit(session: int, sequence: int, what: Reported, **more: Any) -> Commit:

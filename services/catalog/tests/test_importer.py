@@ -97,7 +97,7 @@ async def test_an_upload_over_the_limit_is_stopped_while_it_arrives(catalog: Any
 
 async def test_a_check_that_takes_too_long_is_ended(catalog: Any, zipped: Any, good: Any) -> None:
     content = ContentStore(f"file://{catalog.folder}/content")
-    importer = Importer(catalog.service.ledger, content, lambda: TENANT, "", max_bytes=10_000, seconds=0.001)
+    importer = Importer(catalog.service.ledger, content, lambda: TENANT, "", max_bytes=10_000, seconds=0)
     with pytest.raises(PackageRefused) as refusal:
         await importer.run(sent(zipped(good)), tenant=TENANT, actor="a")
     assert refusal.value.code == "inspection-limit"

@@ -144,6 +144,9 @@ class Enrollment:
     async def leave(self, person_id: str) -> None:
         await self.tell(identity.UserDeactivated(person_id=person_id, reason="resigned"))
 
+    async def erase(self, person_id: str) -> None:
+        await self.tell(identity.UserErased(person_id=person_id, reason="requested"))
+
     async def rehire(self, person_id: str, department: str = "Engineering", **more: str) -> None:
         active = identity.EMPLOYMENT_STATUS_ACTIVE
         await self.tell(

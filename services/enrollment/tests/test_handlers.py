@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from enrollment.errors import UnknownEnrollment
+from enrollment.store import book
 from lyceum.assessment.v1.events_pb2 import ModuleCompleted
 from lyceum.catalog.v1.events_pb2 import CourseDeprecated
 from lyceum.identity.v1.events_pb2 import TenantCreated, UserProvisioned
@@ -305,3 +306,26 @@ async def test_without_a_time_zone_of_their_own_people_get_their_tenants(school:
     await school.rule(course_ids=[SECURITY], due_in_days=1)
     await school.hire(ADA, time_zone="")
     assert (await school.has(ADA))[SECURITY]["due_at"] == "2026-11-25T15:00:00Z"
+
+
+async def test_of_the_erased_only_what_they_did_is_left(school: Any) -> None:
+    await school.rule(course_ids=[SECURITY, ONBOARDING], due_in_days=30)
+    await school.hire(ADA, job_title="Head of zq-marker")
+    await school.finish((await school.has(ADA))[ONBOARDING], "m1")
+    await school.leave(ADA)
+    before, said = await school.has(ADA), await school.said()
+    assert {before[c]["state"] for c in (SECURITY, ONBOARDING)} == {"withdrawn", "completed"}
+    async with school.ledger.read(school.tenant) as conn:
+        assert "zq-marker" in repr(await book.person(conn, school.tenant, ADA))
+    await school.erase(ADA)
+    async with school.ledger.read(school.tenant) as conn:
+        left = await book.person(conn, school.tenant, ADA)
+    assert left
+    assert {name: value for name, value in left.facts.items() if value} == {"status": "terminated"}
+    await school.rule(name="Everybody", course_ids=[PITCHING])
+    await school.settle()
+    assert await school.has(ADA) == before
+    assert [kind for kind in (await school.said())[len(said) :] if not kind.startswith("Rule")] == []
+    await school.erase(HANS)  # whom nobody here ever heard of
+    async with school.ledger.read(school.tenant) as conn:
+        assert await book.person(conn, school.tenant, HANS) is None

@@ -12,16 +12,19 @@ from uuid import UUID
 import httpx
 import pytest
 from google.protobuf.message import Message
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from identity.app import build
 from identity.settings import Settings
 from identity.signatures import sign_standard
+from identity.vault import Vault
 from lyceum_kit.service import Service
 from lyceum_kit.testing import client
 from lyceum_kit.timers import Timers
 
 OPERATOR_SECRET = "operator-secret"
+SECRET_KEY = base64.b64encode(b"k" * 32).decode()
 ORIGIN = "http://127.0.0.1:8080"
 
 
@@ -78,6 +81,10 @@ class World:
     admin_link: str = ""
     admin: dict[str, str] = field(default_factory=dict[str, str])
     sent: int = 0
+
+    @property
+    def vault(self) -> Vault:
+        return Vault(SecretStr(SECRET_KEY))
 
     async def found(self, slug: str) -> "World":
         """Another tenant of the same platform, with its administrator signed in."""
@@ -188,7 +195,7 @@ async def world(database: Callable[[str], Awaitable[Any]]) -> AsyncIterator[Worl
             "edition": "local",
             "database_url": urls.app_url,
             "app_origin": ORIGIN,
-            "identity_secret_key": base64.b64encode(b"k" * 32).decode(),
+            "identity_secret_key": SECRET_KEY,
             "identity_service_clients": {
                 "operator": hashlib.sha256(OPERATOR_SECRET.encode()).hexdigest(),
                 "enrollment": hashlib.sha256(b"enrollment-secret").hexdigest(),

@@ -36,6 +36,11 @@ async def test_the_examples_tell_adas_story_as_it_is_emitted(world: Any) -> None
     mapping = {"parent_id": units["Engineering"], "head_id": (await world.person("grace"))["person_id"]}
     mapped = f"/api/identity/org-units/{units['Sales']}/mapping"
     assert (await world.http.put(mapped, headers=world.admin, json=mapping)).status_code == 200
+    leaver = (await world.person("grace"))["person_id"]
+    await world.later(timedelta(minutes=1))
+    assert (await world.send(hook, world.event("terminated", "grace"))).status_code == 200
+    erased = f"/api/identity/people/{leaver}/erasure"
+    assert (await world.http.post(erased, headers=world.admin, json={"reason": "requested"})).is_success
     events = [e for e in await world.events() if getattr(e, "source", "") != "local"]  # the administrator
     assert {type(e).__name__ for e in events} >= {
         "TenantCreated",
@@ -43,6 +48,7 @@ async def test_the_examples_tell_adas_story_as_it_is_emitted(world: Any) -> None
         "UserUpdated",
         "UserDeactivated",
         "UserReactivated",
+        "UserErased",
         "UserProfileChanged",
         "RolesChanged",
         "OrgUnitCreated",

@@ -58,11 +58,15 @@ async def test_any_order_and_doubles_end_in_the_same_people(world: Any, story: A
     messages = [*story, *story]
     random.Random(seed).shuffle(messages)
     for external_id, statement in messages:
-        await world.service.ledger.run(world.tenant, hear, "hris", {external_id: [statement]})
+        await world.service.ledger.run(
+            world.tenant, hear, "hris", {external_id: [statement]}, vault=world.vault
+        )
     assert await people(world) == EXPECTED
     count = len(await world.events())
     for external_id, statement in story:
-        outcome = await world.service.ledger.run(world.tenant, hear, "hris", {external_id: [statement]})
+        outcome = await world.service.ledger.run(
+            world.tenant, hear, "hris", {external_id: [statement]}, vault=world.vault
+        )
         assert outcome == {external_id: "unchanged"}
     assert len(await world.events()) == count
 
@@ -71,13 +75,13 @@ async def test_all_in_one_batch_is_the_same(world: Any, story: Any) -> None:
     said: dict[str, list[Statement]] = {}
     for external_id, statement in story:
         said.setdefault(external_id, []).append(statement)
-    await world.service.ledger.run(world.tenant, hear, "hris", said)
+    await world.service.ledger.run(world.tenant, hear, "hris", said, vault=world.vault)
     assert await people(world) == EXPECTED
 
 
 async def test_all_at_the_same_time_is_the_same(world: Any, story: Any) -> None:
     run = world.service.ledger.run
-    await asyncio.gather(*(run(world.tenant, hear, "hris", {e: [s]}) for e, s in story))
+    await asyncio.gather(*(run(world.tenant, hear, "hris", {e: [s]}, vault=world.vault) for e, s in story))
     assert await people(world) == EXPECTED
     units = [e.code for e in await world.events() if type(e).__name__ == "OrgUnitCreated"]
     assert len(units) == len(set(units))
@@ -94,7 +98,9 @@ async def test_a_manager_and_reports_who_arrive_together_meet(world: Any) -> Non
     messages = [hire(r, lead) for r, lead in pairs] + [hire(lead, "") for _, lead in pairs]
     random.Random(7).shuffle(messages)
     run = world.service.ledger.run
-    await asyncio.gather(*(run(world.tenant, hear, "hris", message) for message in messages))
+    await asyncio.gather(
+        *(run(world.tenant, hear, "hris", message, vault=world.vault) for message in messages)
+    )
     async with world.service.ledger.read(world.tenant) as conn:
         found = await store.people_by_external_id(
             conn, world.tenant, "hris", [external_id for pair in pairs for external_id in pair]
@@ -110,7 +116,7 @@ async def test_a_day_that_comes_twice_hires_once(world: Any) -> None:
     facts = PersonFacts("Engineering", hire_date=day, time_zone="Asia/Tokyo")
     said = Described(world.clock(), facts, Profile("山田"), hires=True)
     run = world.service.ledger.run
-    assert await run(world.tenant, hear, "hris", {"y": [said]}) == {"y": "waiting"}
+    assert await run(world.tenant, hear, "hris", {"y": [said]}, vault=world.vault) == {"y": "waiting"}
     person = await world.person("y")
     await world.later(timedelta(days=4))
     timer = Timer("person-day", person["person_id"], world.clock(), {})

@@ -25,11 +25,10 @@ from identity.person import (
     outlook,
     person_from,
     present_again,
-    record_from_json,
-    record_to_json,
     status_name,
     waits_for_hire,
 )
+from identity.record_json import record_from_json, record_to_json
 from lyceum.identity.v1 import events_pb2 as pb
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -47,7 +46,7 @@ def told(record: Record, *statements: Statement, now: datetime = NOON) -> Record
 
 
 def settle(record: Record, now: datetime, *, manager_id: str = "") -> Settle:
-    return Settle("p", "7", "hris", outlook(record, now), org_unit_id="u", manager_id=manager_id)
+    return Settle("p", "hris", outlook(record, now), org_unit_id="u", manager_id=manager_id)
 
 
 def names(events: list[Message]) -> list[str]:

@@ -91,7 +91,7 @@ class School(Platform):
             tx.put(record, "record", person_id)
             now = people.outlook(record, self.now)
             published = people.person_from(tx.load(stream))
-            tx.append(stream, people.decide(published, Settle(person_id, person_id, "hris", now)))
+            tx.append(stream, people.decide(published, Settle(person_id, "hris", now)))
 
         self.begin("identity", hear, stream)
 
@@ -206,7 +206,7 @@ class School(Platform):
             launched = scorm_attempt.decide(state, Launch(), now=self.now)
             for event in launched:
                 state = scorm_attempt.evolve(state, event)
-            reported = Reported("completed", None, None, 60.0, "", suspended=False)
+            reported = Reported("completed", None, None, 60.0, suspended=False)
             finish = Commit(state.session, 1, finish=True, reported=reported, cmi_encrypted=b"")
             committed = scorm_attempt.decide(state, finish, now=self.now)
             tx.append(stream, [*launched, *committed], key=enrolled.person_id)

@@ -14,6 +14,7 @@ const STATUS: Record<string, string> = {
   prehire: "Not started yet",
   on_leave: "On leave",
   terminated: "Left",
+  erased: "Erased",
 };
 export const statusWords = (status: string): string => STATUS[status] ?? status;
 const SHOWN = 60;

@@ -27,8 +27,12 @@ export function PersonPage() {
     <AskPage of={who} what="person" back={<Link to="/admin/people">All people</Link>}>
       {(p) => (
         <Page
-          title={p.display_name}
-          lead={[p.job_title, p.department, p.location].filter(Boolean).join(", ")}
+          title={p.display_name || "Somebody who was erased"}
+          lead={
+            p.status === "erased"
+              ? "Who this was is forgotten for good. What was learned stays, without a name."
+              : [p.job_title, p.department, p.location].filter(Boolean).join(", ")
+          }
           actions={<Chip tone={p.status === "active" ? "good" : "soon"}>{statusWords(p.status)}</Chip>}
         >
           {manager && (
@@ -61,7 +65,7 @@ export function PersonPage() {
                 )
               }
             </Ask>
-            {p.status !== "terminated" && <Assign person={id} />}
+            {p.status !== "terminated" && p.status !== "erased" && <Assign person={id} />}
           </section>
           <section className="stack" aria-labelledby="certs">
             <h2 id="certs">Certificates</h2>

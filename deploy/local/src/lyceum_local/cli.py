@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +27,7 @@ from lyceum_local.locks import LockError
 from lyceum_local.paths import SERVICES, data_folder, repository
 from lyceum_local.postgres import PostgresError
 from lyceum_local.remote import Operator, PlatformError, readiness
+from lyceum_local.vacuum import VacuumError
 from lyceum_local.web import BuildError
 
 app = typer.Typer(
@@ -37,12 +39,14 @@ app = typer.Typer(
 parked_app = typer.Typer(no_args_is_help=True, help="Events that could not be handled.")
 tenant_app = typer.Typer(no_args_is_help=True, help="Organisations on this platform.")
 client_app = typer.Typer(no_args_is_help=True, help="API clients.")
+person_app = typer.Typer(no_args_is_help=True, help="People of a tenant.")
 webhook_app = typer.Typer(no_args_is_help=True, help="Where HR systems deliver.")
 images_app = typer.Typer(no_args_is_help=True, help="Container images, for clusters.")
 app.add_typer(parked_app, name="parked")
 app.add_typer(tenant_app, name="tenant")
 app.add_typer(client_app, name="client")
 app.add_typer(webhook_app, name="webhook")
+app.add_typer(person_app, name="person")
 app.add_typer(images_app, name="images")
 
 console = Console(highlight=False)
@@ -68,6 +72,7 @@ def main() -> None:
         BuildError,
         LockError,
         BackupError,
+        VacuumError,
         ImageError,
     ) as e:
         errors.print(str(e), style="red", markup=False, soft_wrap=True)
@@ -553,6 +558,40 @@ def webhook_rotate(
     show_once(Operator(installed(data)).call("POST", f"/api/identity/webhooks/{endpoint_id}/rotate", body))
 
 
+@person_app.command("erase")
+def person_erase(
+    person_id: str,
+    tenant: Tenant,
+    reason: Annotated[str, typer.Option(help="requested, retention-ended or unlawful.")],
+    data: Data = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+) -> None:
+    """Forget for good who somebody was who left. Their id and what it learned stay. Again: nothing changes."""
+    operator = Operator(installed(data))
+    if not yes:
+        typer.confirm(f"Erase {person_id}? Nobody can undo it.", abort=True)
+    body = {"reason": reason}
+    done = operator.call("POST", f"/api/identity/people/{person_id}/erasure?tenant_slug={tenant}", body)
+    console.print(
+        f"Erased at {done['erased_at']}. Now ./lyceum vacuum takes it out of the files.", soft_wrap=True
+    )
+
+
+@app.command()
+def vacuum(data: Data = None) -> None:
+    """Take what was erased out of PostgreSQL's files too, while everything runs."""
+    import asyncio
+
+    from lyceum_local import vacuum as vacuums
+
+    config = installed(data)
+    if supervisor.running(config.data) is None:
+        stop("The platform is down: run ./lyceum up first.")
+    with console.status("Rewriting tables and log"):
+        asyncio.run(vacuums.vacuum(config))
+    console.print("What was erased is gone from PostgreSQL's files.")
+
+
 def show_once(answer: dict[str, Any]) -> None:
     console.print_json(data=answer)
     errors.print("Keep any secret or link from this answer now: it is not shown again.")
@@ -622,6 +661,11 @@ def test(context: typer.Context) -> None:
         arguments = ["-m", "k8s", "tests/k8s", *arguments]
     else:
         arguments = ["-m", "not k8s" if "--faults" in context.args else "not faults and not k8s", *arguments]
+    if not context.args:
+        # Everything, by two workers: most tests wait for other processes. What both use is there before they start.
+        with tempfile.TemporaryDirectory() as folder:
+            lifecycle.fetch(Path(folder), console.print)
+        arguments += ["-n", "2", "--dist", "loadfile"]
     env = os.environ | {"LYCEUM_CHROMIUM": browser()}
     if not env["LYCEUM_CHROMIUM"]:
         del env["LYCEUM_CHROMIUM"]
@@ -632,6 +676,15 @@ def test(context: typer.Context) -> None:
             [sys.executable, "-m", "pytest", *arguments], cwd=repository(), env=env, check=False
         ).returncode
     )
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False
+)
+def bench(context: typer.Context) -> None:
+    """Measure every hop beside its peer; names choose which. `--help` lists them."""
+    command = [sys.executable, "-m", "benchmarks", *context.args]
+    raise typer.Exit(subprocess.run(command, cwd=repository(), check=False).returncode)
 
 
 def browser() -> str:

@@ -221,7 +221,8 @@ def start_command(cache: Path, configuration: Path) -> list[str]:
     return command(cache, "kafka.Kafka", str(configuration))
 
 
-def _admin(port: int, password: str) -> "AdminClient":
+def admin(port: int, password: str) -> "AdminClient":
+    """The administrator's client. Hold it until it has its answers: they die with it."""
     from confluent_kafka.admin import AdminClient
 
     return AdminClient(
@@ -267,7 +268,7 @@ def grant(port: int, admin_password: str, *, patience: float = 60) -> None:
                 bindings.append(allow(ResourceType.TOPIC, feed.topic, consumer, operation))
             bindings.append(allow(ResourceType.GROUP, consumer, consumer, AclOperation.READ))
     unique = list({str(b): b for b in bindings}.values())
-    client = _admin(port, admin_password)  # held until it has its answers: they die with it
+    client = admin(port, admin_password)
     for future in client.create_acls(unique, request_timeout=patience).values():
         future.result()
 
@@ -277,7 +278,7 @@ def answers(port: int, admin_password: str, *, patience: float = 5) -> str:
     from confluent_kafka import KafkaException
 
     try:
-        _admin(port, admin_password).list_topics(timeout=patience)
+        admin(port, admin_password).list_topics(timeout=patience)
     except KafkaException as e:
         return e.args[0].str()
     return ""

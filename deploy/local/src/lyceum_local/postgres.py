@@ -28,6 +28,7 @@ SETTINGS: Mapping[str, str] = {
     "unix_socket_directories": "",
     "timezone": "UTC",
     "log_timezone": "UTC",
+    "log_error_verbosity": "terse",  # a detail quotes the row, and a log is no place for personal data
     "password_encryption": "scram-sha-256",
     "max_connections": "120",
     "shared_buffers": "64MB",
@@ -272,12 +273,13 @@ async def create_databases(server_url: str, accounts: Sequence[Account], *, pati
 class Throwaway:
     """A server for tests, in a folder of its own, gone with the process that started it."""
 
-    def __init__(self, folder: Path, cache: Path, port: int, password: str) -> None:
+    def __init__(self, folder: Path, cache: Path, port: int, password: str, *, durable: bool = False) -> None:
+        """`durable`: commits wait for the disk, as benchmarks must; tests need not."""
         self.url = url(port, SUPERUSER, password, "postgres")
         bin_dir = binaries(cache)
         data = folder / "postgres" / "data"
-        initialise(bin_dir, data, password, durable=False)
-        self._command = start_command(bin_dir, data, port, FORGETFUL)
+        initialise(bin_dir, data, password, durable=durable)
+        self._command = start_command(bin_dir, data, port, {} if durable else FORGETFUL)
         self._log = folder / "postgres.log"
         self.start()
 

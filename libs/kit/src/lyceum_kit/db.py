@@ -5,7 +5,8 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import text
+from sqlalchemy import event, text
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -24,7 +25,7 @@ def dsn(url: str) -> str:
 
 def make_engine(url: str, *, pool: int = 10, application: str = "lyceum") -> AsyncEngine:
     """Does not connect yet."""
-    return create_async_engine(
+    engine = create_async_engine(
         dsn(url).replace("postgresql://", "postgresql+asyncpg://", 1),
         pool_size=pool,
         max_overflow=pool,
@@ -33,6 +34,18 @@ def make_engine(url: str, *, pool: int = 10, application: str = "lyceum") -> Asy
         hide_parameters=True,  # an error's text goes to logs and parked events: no place for personal data
         connect_args={"server_settings": {**SESSION, "application_name": application}, "timeout": 5},
     )
+    event.listen(engine.sync_engine, "handle_error", _without_details)
+    return engine
+
+
+def _without_details(context: ExceptionContext) -> None:
+    """PostgreSQL quotes the row that broke a constraint. That goes with the parameters, and for the same reason."""
+    original = context.original_exception
+    for error in (original, original.__cause__, context.sqlalchemy_exception):
+        if isinstance(error, asyncpg.PostgresError):
+            error.detail = None
+        elif error is not None:
+            error.args = tuple(a.partition("\nDETAIL:")[0] if isinstance(a, str) else a for a in error.args)
 
 
 async def connect(url: str, *, application: str, **session: str) -> asyncpg.Connection:

@@ -190,7 +190,8 @@ class Tx:
             raise ValueError(f"{name} is not of feed {self._feed.name!r}")
         for field in message.DESCRIPTOR.fields:
             # Protobuf cannot tell an empty string from a missing one: an id that must be there must not be empty.
-            if field.name.endswith("_id") and not field.has_presence and getattr(message, field.name) == "":
+            must = field.name.endswith("_id") and not field.has_presence and not field.GetOptions().deprecated
+            if must and getattr(message, field.name) == "":
                 raise ValueError(f"{name}.{field.name} is empty")
         data = message.SerializeToString()
         if len(data) > MAX_EVENT_BYTES:

@@ -38,7 +38,7 @@ SLOW_POLL = 1.0  # seconds; when a notification was lost
 # Above the send time-out: a frozen relay loses its session, and with it the lock, to another one.
 IDLE_SESSION_TIMEOUT = "15000"
 
-_NUMBER = """
+NUMBER = """
 WITH taken AS (
   DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox ORDER BY seq LIMIT $1) RETURNING seq, feed, partition, id
 ), numbered AS (
@@ -189,7 +189,7 @@ class Relay:
                     await producer.stop()
 
     async def _pass(self, connection: asyncpg.Connection, producer: AIOKafkaProducer) -> bool:
-        numbered = await connection.execute(_NUMBER, NUMBER_AT_ONCE)
+        numbered = await connection.execute(NUMBER, NUMBER_AT_ONCE)
         count = int(numbered.rpartition(" ")[2])
         failpoint("relay.numbered")
         sent = 0

@@ -6,12 +6,14 @@ Traces follow an event through PostgreSQL and Kafka: its `traceparent` is stored
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_NAMESPACE, Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import Span as WritableSpan
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -49,6 +51,9 @@ PARKED = Counter("lyceum_parked_events", "Events set aside with their key", ["co
 # What waits for a person.
 PARKED_OPEN = Gauge("lyceum_parked_open", "Events set aside that nobody has settled yet", ["consumer"])
 FEED_RED = Gauge("lyceum_feed_red", "Partitions that stopped until somebody reconciles them", ["consumer"])
+FEED_STANDING = Gauge(
+    "lyceum_feed_standing_seconds", "Time since a consumer that is behind moved; 0 when none is", ["consumer"]
+)
 # The relay: what committed and has not reached Kafka yet. `service`: one process may host several.
 RELAY_OLDEST = Gauge("lyceum_relay_oldest_seconds", "Age of the oldest event not yet numbered", ["service"])
 RELAY_OUTBOX = Gauge("lyceum_relay_outbox", "Events not yet numbered", ["service"])
@@ -73,12 +78,22 @@ def configure(service: str, settings: KitSettings) -> None:
         provider.add_span_processor(BatchSpanProcessor(exporter))
 
 
+class _Discreet(SpanProcessor):
+    """Of an address only the path and the names of what was asked: somebody may be looked for by name."""
+
+    def on_start(self, span: WritableSpan, parent_context: Context | None = None) -> None:  # noqa: ARG002
+        if query := (span.attributes or {}).get("url.query"):
+            names = {name for name, _ in parse_qsl(str(query), keep_blank_values=True)}
+            span.set_attribute("url.query", "&".join(sorted(names)))
+
+
 def provider_of(service: str) -> TracerProvider:
     """The process's provider; the first caller names the service."""
     current = trace.get_tracer_provider()
     if isinstance(current, TracerProvider):
         return current
     provider = TracerProvider(resource=Resource.create({SERVICE_NAME: service, SERVICE_NAMESPACE: "lyceum"}))
+    provider.add_span_processor(_Discreet())
     trace.set_tracer_provider(provider)
     return provider
 

@@ -25,7 +25,7 @@ from faststream.kafka.message import FAKE_CONSUMER, KafkaMessage
 from faststream.kafka.schemas import Topic
 from faststream.security import BaseSecurity, SASLScram512
 
-from lyceum_kit import db
+from lyceum_kit import db, telemetry
 from lyceum_kit.envelope import Record, read_record
 from lyceum_kit.errors import Unavailable
 from lyceum_kit.intake import Intake, Partition
@@ -37,6 +37,7 @@ log = structlog.get_logger()
 POLL_MS = 1000
 POLL_RECORDS = 2000
 KAFKA = "Kafka"  # begins the errors that are not a handler's or the database's
+REFUSALS = 3  # failed polls in a row after which a new client is made
 TAIL_CHECK = 2.0  # seconds between two looks at the producers' heads
 STANDING = 15.0  # seconds behind without a step: no rebalance and no restart of a database lasts that long
 
@@ -86,9 +87,11 @@ class Subscription:
 
     def __init__(self, settings: KitSettings, group: str, names: Sequence[str], intake: Intake) -> None:
         self._intake = intake
+        self._group = group
         self._feeds = {feeds()[name].topic: name for name in names}
         self.broker = make_broker(settings, group)
         self.error = ""
+        self._broken = asyncio.Event()  # a new client is needed
         self._handling: frozenset[TopicPartition] = frozenset()  # polled and not handled yet
         self._behind: dict[Partition, tuple[int, float]] = {}  # where it stands, and since when
         subscriber = self.broker.subscriber(
@@ -116,30 +119,27 @@ class Subscription:
         return f"Behind and not moving: {', '.join(standing)}" if standing else ""
 
     async def run(self) -> None:
-        """Until cancelled. Starting fails while Kafka is down: try again."""
-        tail: asyncio.Task[None] | None = None
-        try:
-            while True:
-                try:
-                    await self.broker.start()
-                    break
-                except (KafkaError, OSError) as e:
-                    self.error = f"{KAFKA}: {type(e).__name__}: {e}"
-                    with contextlib.suppress(Exception):
+        """Until cancelled. Starting fails while Kafka is down, and a client may be past recovery: try again."""
+        while True:
+            tail: asyncio.Task[None] | None = None
+            self._broken.clear()
+            try:
+                await self.broker.start()
+                self.error = ""
+                tail = asyncio.create_task(self._check_tails())
+                await self._broken.wait()
+            except (KafkaError, OSError) as e:
+                self.error = f"{KAFKA}: {type(e).__name__}: {e}"
+            finally:
+                if tail:
+                    tail.cancel()
+                with contextlib.suppress(KafkaError, OSError):
+                    async with asyncio.timeout(20):  # aiokafka's stop can hang on a dead broker
                         await self.broker.stop()
-                    await asyncio.sleep(1)
-            self.error = ""
-            tail = asyncio.create_task(self._check_tails())
-            await asyncio.Event().wait()
-        finally:
-            if tail:
-                tail.cancel()
-            with contextlib.suppress(TimeoutError):  # aiokafka's stop can hang on a dead broker
-                async with asyncio.timeout(20):
-                    await self.broker.stop()
+            await asyncio.sleep(1)
 
     async def _run(self, consumer: AIOKafkaConsumer) -> None:
-        pause = 0.05
+        pause, refused = 0.05, 0
         while True:
             try:
                 polled = await consumer.getmany(timeout_ms=POLL_MS, max_records=POLL_RECORDS)
@@ -150,8 +150,15 @@ class Subscription:
                 # is, a consumer whose loop ended would stand still while its process seems to live.
                 self.error = f"{KAFKA}: {type(e).__name__}: {e}"
                 log.warning("poll failed", error=self.error, exc_info=not isinstance(e, KafkaError))
+                # aiokafka's coordinator never gets over a heartbeat that was refused once, as after a broker was
+                # wiped and before its access rules were back: it raises that same error for ever.
+                refused = refused + 1 if isinstance(e, KafkaError) else 0
+                if refused == REFUSALS:
+                    self._broken.set()
+                    return
                 await asyncio.sleep(1)
                 continue
+            refused = 0
             if not polled:
                 if self.error.startswith(KAFKA):
                     self.error = ""
@@ -222,6 +229,8 @@ class Subscription:
             if heads and place <= heads[partition].sent:
                 seen = before.get((feed, partition))
                 self._behind[feed, partition] = seen if seen and seen[0] == place else (place, now)
+        standing = max((now - since for _, since in self._behind.values()), default=0.0)
+        telemetry.FEED_STANDING.labels(self._group).set(standing)
 
     async def _drained(self, consumer: AIOKafkaConsumer) -> dict[Partition, bool]:
         """For each partition of ours, whether we have handled all that Kafka has of it.

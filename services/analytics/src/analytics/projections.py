@@ -161,6 +161,7 @@ OCCURRED = (
     "published_at",
     "issued_at",
     "revoked_at",
+    "erased_at",
 )
 
 # Repeated messages become arrays side by side: (field, field inside it) → column.

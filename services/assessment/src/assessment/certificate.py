@@ -34,7 +34,7 @@ class Issue:
 
 @dataclass(frozen=True)
 class Revoke:
-    reason: str
+    reason_encrypted: bytes
     by: str
 
 
@@ -69,7 +69,7 @@ def decide(state: Certificate, command: Issue | Revoke, *, now: datetime) -> Seq
                 CertificateRevoked(
                     certificate_id=state.certificate_id,
                     person_id=state.person_id,
-                    reason=command.reason,
+                    reason_encrypted=command.reason_encrypted,
                     revoked_by=command.by,
                     revoked_at=at,
                 )

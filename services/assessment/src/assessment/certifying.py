@@ -8,12 +8,13 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from assessment import certificate as certificates
-from assessment import credential, store
+from assessment import credential, log_store, sealing, store
 from assessment.certificate import Certificate, Issue, Revoke
 from assessment.credential import Award, Forged
-from assessment.errors import UnknownCertificate
+from assessment.errors import HolderErased, UnknownCertificate
 from assessment.keys import Vault
 from assessment.peers import People
+from lyceum.assessment.v1.events_pb2 import CertificateIssued
 from lyceum.enrollment.v1.events_pb2 import CourseCompleted
 from lyceum_kit.ledger import Ledger, Tx
 
@@ -34,6 +35,7 @@ async def issue(
     """Certify a completed course, exactly once per enrolment. A person identity no longer knows gets none."""
     if not course.certifying or await store.certificate_of(tx.conn, tx.tenant, completed.enrollment_id):
         return
+    await store.lock_person(tx.conn, tx.tenant, completed.person_id)
     person = await people.get(tx.tenant, completed.person_id)
     if person is None:
         return
@@ -97,12 +99,16 @@ async def issue(
     )
 
 
-async def revoke(tx: Tx, certificate_id: str, *, reason: str, by: str) -> None:
+async def revoke(tx: Tx, certificate_id: str, *, reason: str, by: str, vault: Vault) -> None:
+    """The reason is sealed in the event: it may well name the person. Of an erased one it is in no event at all."""
     stream = await tx.load(f"certificate/{certificate_id}")
     state = Certificate(certificate_id, "")
     for event in stream.events:
         state = certificates.evolve(state, event)
-    events = certificates.decide(state, Revoke(reason, by), now=tx.now)
+    key = await vault.new_person_key(tx, state.person_id) if state.issued else None
+    place = sealing.place(tx.tenant, f"certificate/{certificate_id}", "reason")
+    sealed = sealing.seal(key, reason.encode(), place) if key else b""
+    events = certificates.decide(state, Revoke(sealed, by), now=tx.now)
     tx.append(f"certificate/{certificate_id}", events, expected=stream.version, key=state.person_id)
     await store.revoke_certificate(tx.conn, tx.tenant, certificate_id, reason=reason, now=tx.now)
 
@@ -130,9 +136,11 @@ async def verify(ledger: Ledger, certificate_id: str, brought_jwt: str = "") -> 
         if brought_jwt and (fault := await _fault(conn, tenant, row, brought_jwt)):
             return Verdict("unknown", fault)
         issuer_name = await store.tenant_name(conn, tenant)
+    holder = "" if row.credential_jwt else ". Its holder was erased here"
     if row.revoked_at:
-        return Verdict("revoked", f"Revoked by its issuer: {row.revocation_reason}", row, issuer_name)
-    return Verdict("valid", "Issued here and not revoked", row, issuer_name)
+        why = f": {row.revocation_reason}" if row.revocation_reason else ""
+        return Verdict("revoked", f"Revoked by its issuer{why}{holder}", row, issuer_name)
+    return Verdict("valid", f"Issued here and not revoked{holder}", row, issuer_name)
 
 
 async def _fault(conn: AsyncConnection, tenant: UUID, row: Any, brought: str) -> str:
@@ -143,8 +151,15 @@ async def _fault(conn: AsyncConnection, tenant: UUID, row: Any, brought: str) ->
         credential.open_signed(brought, key.public_jwk)
     except Forged as e:
         return str(e)
-    # A signature is not enough: with a stolen key anybody could sign another text under this number.
-    return "" if brought == row.credential_jwt else "It is signed, but not the credential that was issued"
+    # A signature is not enough: with a stolen key anybody could sign another text under this number. The event tells
+    # which one was issued, also when the credential itself was erased with its holder.
+    event_id = await log_store.event_of(conn, tenant, f"certificate/{row.certificate_id}", 1)
+    issued = await log_store.event(conn, tenant, event_id) if event_id else None
+    assert issued
+    known = CertificateIssued.FromString(issued.data).credential_sha256
+    return (
+        "" if credential.sha256(brought) == known else "It is signed, but not the credential that was issued"
+    )
 
 
 async def status_list(
@@ -170,6 +185,13 @@ async def status_list(
         issued_at=now,
         expires_at=now + credential.STATUS_LIST_VALID,
     )
+
+
+def kept_by_us(row: Any) -> Any:
+    """The row, for whoever wants what it names somebody in. Raises HolderErased."""
+    if not row.credential_jwt:
+        raise HolderErased
+    return row
 
 
 async def own_certificate(conn: AsyncConnection, tenant: UUID, certificate_id: str) -> Any:

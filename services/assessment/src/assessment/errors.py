@@ -58,6 +58,10 @@ class NotOpen(Refused):
     code, title = "not-open", "The enrolment is not open"
 
 
+class HolderErased(NotFound):
+    code, title = "holder-erased", "The holder was erased; only whoever kept the credential has it"
+
+
 class UnknownLog(NotFound):
     title = "No such log"
 

@@ -3,6 +3,7 @@
 TenantCreated                      remember the issuer's name
 CoursePublished                    remember the version's modules; issue what waited for it
 UserDeactivated, UserReactivated   close, open what the person may play
+UserErased                         destroy the person's key, blank what names them
 CourseCompleted                    issue the certificate, once per enrolment
 
 and with its own records (log.RECORDS): enter them into the tamper-evident log.
@@ -10,7 +11,7 @@ and with its own records (log.RECORDS): enter them into the tamper-evident log.
 
 from google.protobuf.message import Message
 
-from assessment import certifying, log, store
+from assessment import certifying, log, quizzing, store
 from assessment.keys import Vault
 from assessment.peers import People
 from lyceum.catalog.v1.events_pb2 import (
@@ -20,7 +21,7 @@ from lyceum.catalog.v1.events_pb2 import (
     CoursePublished,
 )
 from lyceum.enrollment.v1.events_pb2 import CourseCompleted
-from lyceum.identity.v1.events_pb2 import TenantCreated, UserDeactivated, UserReactivated
+from lyceum.identity.v1.events_pb2 import TenantCreated, UserDeactivated, UserErased, UserReactivated
 from lyceum_kit.envelope import Meta
 from lyceum_kit.ledger import Tx
 
@@ -74,6 +75,15 @@ async def on_user_deactivated(tx: Tx, event: UserDeactivated, meta: Meta) -> Non
 
 async def on_user_reactivated(tx: Tx, event: UserReactivated, meta: Meta) -> None:
     await store.save_departure(tx.conn, tx.tenant, event.person_id, version=meta.version, gone=False)
+
+
+async def on_user_erased(tx: Tx, event: UserErased, meta: Meta) -> None:
+    """What they wrote can never be read again, in events and in backups neither; what they achieved stays."""
+    await store.save_departure(tx.conn, tx.tenant, event.person_id, version=meta.version, gone=True)
+    await store.lock_person(tx.conn, tx.tenant, event.person_id)
+    await store.destroy_person_key(tx.conn, tx.tenant, event.person_id)
+    for attempt_id in await store.forget_what_was_written(tx.conn, tx.tenant, event.person_id):
+        tx.cancel_timer(quizzing.DEADLINE, attempt_id)  # there is nothing left to grade
 
 
 async def on_course_completed(

@@ -273,6 +273,7 @@ def routes(
             certificate_id,
             reason=body.reason,
             by=who.subject,
+            vault=vault,
             actor=who.subject,
         )
 
@@ -301,7 +302,7 @@ async def _own_certificate(ledger: Ledger, who: Caller, certificate_id: str, peo
         await _whose(who, row.person_id, people)
     except Forbidden:
         raise UnknownCertificate from None  # that it exists is nobody else's business
-    return row
+    return certifying.kept_by_us(row)
 
 
 def _moment(text: str) -> datetime:

@@ -9,6 +9,7 @@ from joserfc.jwk import ECKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from assessment import credential, log_store, sealing, store
+from assessment.errors import NotOpen
 from lyceum_kit.ledger import Tx
 
 
@@ -19,14 +20,19 @@ class Vault:
     master: bytes
 
     async def person_key(self, tx: Tx, person_id: str) -> bytes:
-        """The person's key; made at their first word."""
+        """The person's key; made at the first word of them, or about them. Raises NotOpen when they were erased."""
+        key = await self.new_person_key(tx, person_id)
+        if key is None:
+            raise NotOpen("The person was erased")
+        return key
+
+    async def new_person_key(self, tx: Tx, person_id: str) -> bytes | None:
+        """As `person_key`, and None when the person was erased."""
         if found := await self.known_person_key(tx.conn, tx.tenant, person_id):
             return found
         sealed = sealing.seal(self.master, sealing.new_key(), _of_person(tx.tenant, person_id))
         await store.add_person_key(tx.conn, tx.tenant, person_id, sealed)
-        key = await self.known_person_key(tx.conn, tx.tenant, person_id)
-        assert key
-        return key
+        return await self.known_person_key(tx.conn, tx.tenant, person_id)
 
     async def known_person_key(self, conn: AsyncConnection, tenant: UUID, person_id: str) -> bytes | None:
         """None when the person never wrote anything, or was erased."""

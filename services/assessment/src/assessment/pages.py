@@ -139,6 +139,7 @@ async def _issued(ledger: Ledger, certificate_id: str) -> Verdict:
     verdict = await certifying.verify(ledger, certificate_id)
     if verdict.status == "unknown":
         raise UnknownCertificate
+    certifying.kept_by_us(verdict.certificate)
     return verdict
 
 

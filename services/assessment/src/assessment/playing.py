@@ -223,7 +223,6 @@ def _state(row: Any) -> ScormAttempt:
         score=row.score,
         finished_seconds=row.finished_seconds,
         session_seconds=row.session_seconds,
-        lesson_location=row.lesson_location,
         completed=row.completed_at is not None,
     )
 
@@ -242,7 +241,6 @@ async def _append(tx: Tx, row: Any, state: ScormAttempt, events: Any, **more: An
         "score": state.score,
         "finished_seconds": state.finished_seconds,
         "session_seconds": state.session_seconds,
-        "lesson_location": state.lesson_location,
         "state": _record_state(state, suspended=False),
         **more,
     }

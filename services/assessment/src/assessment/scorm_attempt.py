@@ -34,7 +34,6 @@ class ScormAttempt:
     score: float | None = None
     finished_seconds: float = 0.0  # of sessions before this one
     session_seconds: float = 0.0
-    lesson_location: str = ""
     completed: bool = False
 
     @property
@@ -102,7 +101,6 @@ def _commit(state: ScormAttempt, command: Commit, now: datetime) -> Sequence[Mes
         score_raw=command.reported.score_raw,
         session_seconds=command.reported.session_seconds,
         cmi_encrypted=command.cmi_encrypted,
-        lesson_location=command.reported.lesson_location,
     )
     if state.completed or status not in {"passed", "completed"}:
         return [progress]
@@ -142,7 +140,6 @@ def evolve(state: ScormAttempt, event: Message) -> ScormAttempt:
                 lesson_status=event.lesson_status,
                 score=event.score_raw if event.HasField("score_raw") else state.score,
                 session_seconds=event.session_seconds,
-                lesson_location=event.lesson_location,
             )
         case ModuleCompleted():
             return replace(

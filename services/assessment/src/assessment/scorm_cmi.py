@@ -32,7 +32,6 @@ class Reported:
     score_raw: float | None
     score_percent: float | None
     session_seconds: float
-    lesson_location: str
     suspended: bool
 
 
@@ -67,7 +66,6 @@ def report(cmi: Cmi) -> Reported:
         score_raw=raw,
         score_percent=percent(raw, _number(score, "min"), _number(score, "max")),
         session_seconds=seconds(_text(core, "session_time")),
-        lesson_location=location,
         suspended=_text(core, "exit") == "suspend",
     )
 

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -145,6 +146,20 @@ async def completions(conn: AsyncConnection, tenant: UUID, enrollment_id: str) -
     return (await conn.execute(select(attempts).where(where))).all()
 
 
+async def forget_what_was_written(conn: AsyncConnection, tenant: UUID, person_id: str) -> Sequence[str]:
+    """Empty what packages and certificates kept of a person's own; the ids of attempts that are not over."""
+    a, c = attempts.c, certificates.c
+    where = and_(a.tenant == tenant, a.person_id == person_id)
+    await conn.execute(update(attempts).where(where).values(cmi_encrypted=None))
+    await conn.execute(delete(launches).where(launches.c.tenant == tenant, launches.c.person_id == person_id))
+    blank = {"recipient_name": "", "credential_jwt": "", "revocation_reason": ""}
+    await conn.execute(
+        update(certificates).where(c.tenant == tenant, c.person_id == person_id).values(**blank)
+    )
+    running = select(a.attempt_id).where(where, a.state == "started")
+    return (await conn.execute(running)).scalars().all()
+
+
 # Launches
 
 
@@ -176,11 +191,17 @@ async def newest_quizzes(
     conn: AsyncConnection, tenant: UUID, *, after: str = "", limit: int
 ) -> Sequence[Found]:
     c = quizzes.c
-    query = select(quizzes).where(c.tenant == tenant, c.quiz_id > after).distinct(c.quiz_id)
+    query = select(quizzes).where(c.tenant == tenant, c.quiz_id > after).ext(distinct_on(c.quiz_id))
     return (await conn.execute(query.order_by(c.quiz_id, c.version.desc()).limit(limit))).all()
 
 
 # Keys
+
+
+async def lock_person(conn: AsyncConnection, tenant: UUID, person_id: str) -> None:
+    """Taken by whoever writes down a person's name, and by the erasure: else one could miss the other."""
+    place = func.hashtextextended(f"{tenant}/{person_id}", 0)
+    await conn.execute(select(func.pg_advisory_xact_lock(place)))
 
 
 async def person_key(conn: AsyncConnection, tenant: UUID, person_id: str) -> bytes | None:
@@ -192,6 +213,14 @@ async def add_person_key(conn: AsyncConnection, tenant: UUID, person_id: str, se
     """Keeps the one that is there: two first answers may arrive at once."""
     row = {"tenant": tenant, "person_id": person_id, "sealed_key": sealed_key}
     await conn.execute(upsert(person_keys).values(**row).on_conflict_do_nothing())
+
+
+async def destroy_person_key(conn: AsyncConnection, tenant: UUID, person_id: str) -> None:
+    """For good: the empty row keeps another from being made."""
+    statement = upsert(person_keys).values(tenant=tenant, person_id=person_id, sealed_key=None)
+    await conn.execute(
+        statement.on_conflict_do_update(index_elements=["tenant", "person_id"], set_={"sealed_key": None})
+    )
 
 
 async def issuer_key(conn: AsyncConnection, tenant: UUID, key_id: str = "") -> Found | None:

@@ -83,7 +83,6 @@ attempts = Table(
     Column("lesson_status", Text),
     Column("finished_seconds", Float),
     Column("session_seconds", Float),
-    Column("lesson_location", Text),
     Column("cmi_encrypted", LargeBinary),
     Column("quiz_id", Text),
 )
@@ -116,7 +115,7 @@ person_keys = Table(
     metadata,
     Column("tenant", Uuid, primary_key=True),
     Column("person_id", Text, primary_key=True),
-    Column("sealed_key", LargeBinary),
+    Column("sealed_key", LargeBinary),  # empty once the person was erased: no other is ever made
 )
 
 issuer_keys = Table(
@@ -184,7 +183,7 @@ log_entries = Table(
     Column("tenant", Uuid, primary_key=True),
     Column("n", BigInteger, primary_key=True),
     Column("event_id", Uuid),
-    Column("salt", LargeBinary),  # erasure takes it away; the entry's hash stays
+    Column("salt", LargeBinary),  # without it the entry's hash still stands, and opens to nothing
 )
 
 log_nodes = Table(

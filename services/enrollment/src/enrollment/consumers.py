@@ -9,6 +9,7 @@ from lyceum.catalog.v1.events_pb2 import CourseDeprecated, CoursePublished, Path
 from lyceum.identity.v1.events_pb2 import (
     TenantCreated,
     UserDeactivated,
+    UserErased,
     UserProvisioned,
     UserReactivated,
     UserUpdated,
@@ -25,6 +26,7 @@ def consumes(books: Books) -> Consumes:
             UserUpdated: on_person,
             UserReactivated: on_person,
             UserDeactivated: partial(handlers.on_user_deactivated, books=books),
+            UserErased: handlers.on_user_erased,
         },
         "catalog": {
             CoursePublished: partial(handlers.on_course_published, books=books),

@@ -2,6 +2,7 @@
 
 identity    UserProvisioned, UserUpdated, UserReactivated → the rules that match → LearnerEnrolled, GroundAdded, …
             UserDeactivated → EnrollmentWithdrawn for all that is open      TenantCreated → the fallback time zone
+            UserErased → no attribute of the person is kept
 catalog     CoursePublished, CourseDeprecated, PathPublished → what can be assigned
 assessment  ModuleCompleted → ModuleProgressed → CourseCompleted → PathCompleted
 timers      overdue → EnrollmentOverdue      rule-pass → the next chunk of people after a rule has changed
@@ -72,6 +73,11 @@ async def on_user_deactivated(tx: Tx, event: identity.UserDeactivated, meta: Met
     known = await book.person(tx.conn, tx.tenant, person_id)
     facts = known.facts if known else dict[str, str]()
     await _follow_rules(tx, books, Person(person_id, {**facts, "status": "terminated"}))
+
+
+async def on_user_erased(tx: Tx, event: identity.UserErased, meta: Meta) -> None:  # noqa: ARG001
+    """Only ids are left of the person. What they had is withdrawn since they left; the record stays."""
+    await book.blank_person(tx.conn, tx.tenant, str(UUID(event.person_id)))
 
 
 def person_of(

@@ -30,7 +30,7 @@ class Administrator:
 
 
 async def create_tenant(
-    tx: Tx, *, slug: str, name: str, time_zone: str, admin: Administrator, link_hours: int
+    tx: Tx, *, slug: str, name: str, time_zone: str, admin: Administrator, link_hours: int, vault: Vault
 ) -> str:
     """A tenant with its first administrator, who gets a one-time link (its token is returned)."""
     if not await webhook_store.add_tenant(
@@ -45,7 +45,7 @@ async def create_tenant(
         profile=Profile(admin.display_name, admin.email),
         hires=True,
     )
-    await hear(tx, LOCAL, {"administrator": [said]})
+    await hear(tx, LOCAL, {"administrator": [said]}, vault=vault)
     [person_id] = (await store.published_ids(tx.conn, tx.tenant, LOCAL, ["administrator"])).values()
     await grant_roles(tx, person_id, ["admin"])
     return await sign_in.make_link(tx, person_id, link_hours)
@@ -123,6 +123,7 @@ async def take_snapshot(
     *,
     time_zone: str,
     breaker: Breaker,
+    vault: Vault,
     actor: str,
 ) -> Taken:
     """Apply a full listing, or hold it for a person. Sent again, it goes on where it stopped."""
@@ -148,7 +149,9 @@ async def take_snapshot(
     if breaker.trips(len(leavers), len(working)):
         await ledger.run(tenant, _hold, row, breaker.share, snapshot.complete, actor=actor)
         return Taken(row.snapshot_id, held=True, differences=Differences())
-    found = await _apply(ledger, tenant, snapshot, said_at=said_at, time_zone=time_zone, actor=actor)
+    found = await _apply(
+        ledger, tenant, snapshot, said_at=said_at, time_zone=time_zone, vault=vault, actor=actor
+    )
     return Taken(row.snapshot_id, held=False, differences=found)
 
 
@@ -165,7 +168,14 @@ async def _hold(tx: Tx, row: SnapshotRow, share: float, complete: bool) -> None:
 
 
 async def _apply(
-    ledger: Ledger, tenant: UUID, snapshot: Snapshot, *, said_at: datetime, time_zone: str, actor: str
+    ledger: Ledger,
+    tenant: UUID,
+    snapshot: Snapshot,
+    *,
+    said_at: datetime,
+    time_zone: str,
+    vault: Vault,
+    actor: str,
 ) -> Differences:
     found = Differences()
     people = hris.managers_first(snapshot.people)
@@ -177,6 +187,7 @@ async def _apply(
             people[start : start + CHUNK],
             said_at=said_at,
             time_zone=time_zone,
+            vault=vault,
             actor=actor,
         )
         found = found.plus(outcomes)
@@ -187,13 +198,16 @@ async def _apply(
         missing = [external_id for external_id in working if external_id not in listed]
         for start in range(0, len(missing), CHUNK):
             chunk = missing[start : start + CHUNK]
-            found = found.plus(
-                await ledger.run(tenant, apply_missing, snapshot.source, chunk, said_at=said_at, actor=actor)
+            outcomes = await ledger.run(
+                tenant, apply_missing, snapshot.source, chunk, said_at=said_at, vault=vault, actor=actor
             )
+            found = found.plus(outcomes)
     return found
 
 
-async def apply_held(ledger: Ledger, tenant: UUID, snapshot_id: UUID, *, time_zone: str, actor: str) -> Taken:
+async def apply_held(
+    ledger: Ledger, tenant: UUID, snapshot_id: UUID, *, time_zone: str, vault: Vault, actor: str
+) -> Taken:
     """A person looked at a held snapshot and says it is right."""
     row = await ledger.run(tenant, _begin_applying, snapshot_id)
     snapshot = Snapshot(
@@ -201,7 +215,9 @@ async def apply_held(ledger: Ledger, tenant: UUID, snapshot_id: UUID, *, time_zo
         complete=not row.state.endswith("-partial"),
         people=[Listed.model_validate(p) for p in row.people],
     )
-    found = await _apply(ledger, tenant, snapshot, said_at=row.taken_at, time_zone=time_zone, actor=actor)
+    found = await _apply(
+        ledger, tenant, snapshot, said_at=row.taken_at, time_zone=time_zone, vault=vault, actor=actor
+    )
     await ledger.run(tenant, _release, snapshot_id, applied=True, actor=actor)
     return Taken(snapshot_id, held=False, differences=found)
 

@@ -5,7 +5,7 @@ from functools import partial
 
 from fastapi import APIRouter
 
-from identity import bamboohr, handlers, http, intake, rpc, setup_http, sign_in_http
+from identity import bamboohr, erasure, handlers, http, intake, rpc, setup_http, sign_in_http
 from identity.administration import Breaker
 from identity.keys import SigningKeys
 from identity.settings import Settings
@@ -47,11 +47,13 @@ def build(
     router = APIRouter()
     router.include_router(sign_in_http.session_routes(ledger, tenancy, settings))
     router.include_router(sign_in_http.token_routes(keys, tokens, settings))
-    router.include_router(http.routes(ledger, tenancy))
-    router.include_router(setup_http.tenant_routes(ledger, tenancy, keys, settings, new_id=new_id))
+    router.include_router(http.routes(ledger, tenancy, vault))
+    router.include_router(
+        setup_http.tenant_routes(ledger, tenancy, keys, settings, vault=vault, new_id=new_id)
+    )
     router.include_router(setup_http.client_routes(ledger, tenancy))
     router.include_router(setup_http.webhook_routes(ledger, tenancy, vault, settings))
-    router.include_router(intake.snapshot_routes(ledger, tenancy, breaker))
+    router.include_router(intake.snapshot_routes(ledger, tenancy, vault, breaker))
     router.include_router(intake.webhook_routes(ledger, tenancy, vault))
 
     async def first_key() -> None:
@@ -70,6 +72,7 @@ def build(
         timers={
             handlers.PERSON_DAY: handlers.on_person_day,
             handlers.READ_AGAIN: partial(bamboohr.on_read_again, vault=vault, client=hris_client),
+            erasure.MENTIONS: partial(erasure.on_mentions, vault=vault),
         },
         on_start=[first_key],
     )

@@ -15,7 +15,7 @@ import httpx
 from identity import hris, store, webhook_store
 from identity.administration import endpoint_place
 from identity.handlers import hear
-from identity.person import Described, Leaves, Record, Statement, present_again
+from identity.person import NOT_LISTED, Described, Leaves, Record, Statement, present_again
 from identity.vault import Vault
 from lyceum_kit.errors import Unavailable
 from lyceum_kit.ledger import Tx
@@ -60,11 +60,11 @@ async def on_read_again(tx: Tx, timer: Timer, *, vault: Vault, client: Client) -
     config = json.loads(vault.open(endpoint.config, endpoint_place(tx.tenant, endpoint_id)))
     employee = await read_employee(client, config["base_url"], config["api_key"], external_id)
     statements: list[Statement] = (
-        [Leaves(tx.now, reason="not in the HR system any more")]
+        [Leaves(tx.now, reason=NOT_LISTED)]
         if employee is None
         else hris.read_bamboohr(external_id, employee, said_at=tx.now, time_zone=config["time_zone"])
     )
     rows = await store.people_by_external_id(tx.conn, tx.tenant, endpoint.source, [external_id])
     record = rows[0].record if rows else Record()
     said = [present_again(record, s, tx.now) if isinstance(s, Described) else s for s in statements]
-    await hear(tx, endpoint.source, {external_id: said})
+    await hear(tx, endpoint.source, {external_id: said}, vault=vault)

@@ -20,6 +20,7 @@ Invalid
 Refused
 ├── SlugTaken
 ├── SnapshotDecided
+├── StillHere            somebody who works here, or is about to, cannot be erased
 └── LinkUsed
 """
 
@@ -92,6 +93,10 @@ class SlugTaken(Refused):
 
 class SnapshotDecided(Refused):
     code, title = "snapshot-decided", "Somebody decided on this snapshot before"
+
+
+class StillHere(Refused):
+    code, title = "still-here", "By HR's word this person works here, or is about to"
 
 
 class LinkUsed(Refused):

@@ -17,11 +17,13 @@ from uuid import UUID
 
 from google.protobuf.message import Message
 
-from identity import hris, org_unit, store, webhook_store
+from identity import erasure_store, hris, org_unit, store, webhook_store
+from identity.erasure_store import tombstone
 from identity.errors import BadMapping
 from identity.hris import Listed, Notice, Said
 from identity.org_unit import Map, OrgUnit
 from identity.person import (
+    NOT_LISTED,
     ChangeProfile,
     Described,
     Leaves,
@@ -32,6 +34,7 @@ from identity.person import (
     SetRoles,
     Settle,
     Statement,
+    comes_anew,
     decide,
     evolve,
     heard,
@@ -39,8 +42,10 @@ from identity.person import (
     person_from,
     present_again,
     status_name,
+    unmanaged,
 )
 from identity.store import PersonRow
+from identity.vault import Vault
 from lyceum.identity.v1 import events_pb2 as pb
 from lyceum_kit.errors import NotFound
 from lyceum_kit.ledger import Tx
@@ -49,19 +54,58 @@ from lyceum_kit.timers import Timer
 PERSON_DAY = "person-day"
 READ_AGAIN = "hris-read"
 
-Outcome = Literal["created", "updated", "terminated", "unchanged", "held", "waiting", "duplicate"]
+Outcome = Literal["created", "updated", "terminated", "unchanged", "held", "waiting", "duplicate", "erased"]
 
 
-async def hear(tx: Tx, source: str, said: Mapping[str, Sequence[Statement]]) -> dict[str, Outcome]:
-    """Keep what HR said of people, by external id, and publish the differences that hold now."""
-    rows = {row.external_id: row for row in await store.lock_by_external_id(tx.conn, tx.tenant, source, said)}
+async def hear(
+    tx: Tx, source: str, said: Mapping[str, Sequence[Statement]], *, vault: Vault
+) -> dict[str, Outcome]:
+    """Keep what HR said of people, by external id, and publish the differences that hold now.
+
+    Of whoever was erased nothing is kept, unless HR hires them anew: that is another person here.
+    """
+    tombs = {e: tombstone(vault, tx.tenant, source, e) for e in {*said, *_managers(said)}}
+    found = await store.lock_by_external_id(tx.conn, tx.tenant, source, {*said, *tombs.values()})
+    rows = {row.external_id: row for row in found if row.erased_at is None}
+    erased = {row.external_id: row for row in found if row.erased_at}
+    gone: dict[str, Outcome] = {}
+    if erased:
+        said, gone = await _of_the_living(tx, said, {e: erased[t] for e, t in tombs.items() if t in erased})
     if new := {external_id: tx.new_id() for external_id in said if external_id not in rows}:
         await store.add_people(tx.conn, tx.tenant, source, new, received_at=tx.now)
         for row in await store.lock_by_external_id(tx.conn, tx.tenant, source, new):
             rows[row.external_id] = row
     people = [_told(row, said[row.external_id], tx.now) for row in rows.values()]
     outcomes = await settle(tx, people)
-    return {row.external_id: outcomes[row.person_id] for row in people}
+    return {**gone, **{row.external_id: outcomes[row.person_id] for row in people}}
+
+
+def _managers(said: Mapping[str, Sequence[Statement]]) -> set[str]:
+    named = (s.facts.manager_external_id for some in said.values() for s in some if isinstance(s, Described))
+    return {external_id for external_id in named if external_id}
+
+
+async def _of_the_living(
+    tx: Tx, said: Mapping[str, Sequence[Statement]], erased: Mapping[str, PersonRow]
+) -> tuple[dict[str, list[Statement]], dict[str, Outcome]]:
+    """What may be kept of what was said, and of whom nothing may."""
+    gone: dict[str, Outcome] = {}
+    kept: dict[str, list[Statement]] = {}
+    for external_id, statements in said.items():
+        tomb = erased.get(external_id)
+        some = list(statements)
+        if tomb and tomb.erased_at:
+            some = [s for s in statements if comes_anew(s, tomb.erased_at)]
+            if not some:
+                gone[external_id] = "erased"
+                continue
+            await erasure_store.forget_tombstone(tx.conn, tx.tenant, tomb.person_id)
+        kept[external_id] = some
+    nameless = {e for e in erased if e not in kept}
+    return {
+        e: [unmanaged(s, nameless) if isinstance(s, Described) else s for s in some]
+        for e, some in kept.items()
+    }, gone
 
 
 def _told(row: PersonRow, statements: Sequence[Statement], now: datetime) -> PersonRow:
@@ -115,7 +159,6 @@ async def settle(tx: Tx, people: Sequence[PersonRow]) -> dict[UUID, Outcome]:
         person = person_from(stream.events)
         command = Settle(
             person_id=str(person_id),
-            external_id=row.external_id,
             source=source,
             outlook=look,
             org_unit_id=str(units[facts.department]) if facts and facts.department else "",
@@ -232,7 +275,7 @@ async def _set_roles(tx: Tx, rows: Sequence[PersonRow], leads: Mapping[UUID, boo
 async def grant_roles(tx: Tx, person_id: UUID, granted: Sequence[str]) -> PersonRow:
     """Make somebody author or admin, or take that away. `manager` follows from having reports."""
     rows = await store.lock_people(tx.conn, tx.tenant, [person_id])
-    if not rows or rows[0].status in ("held", "prehire"):
+    if not rows or rows[0].status in ("held", "prehire", "erased"):
         raise NotFound
     row = replace(rows[0], granted=sorted(set(granted)))
     reports = await store.count_reports(tx.conn, tx.tenant, [person_id])
@@ -265,23 +308,27 @@ async def map_unit(tx: Tx, org_unit_id: UUID, command: Map) -> OrgUnit:
 # ---- webhooks
 
 
-async def take_webhook(tx: Tx, endpoint_id: UUID, webhook_id: str, source: str, said: Said) -> Outcome:
+async def take_webhook(
+    tx: Tx, endpoint_id: UUID, webhook_id: str, source: str, said: Said, *, vault: Vault
+) -> Outcome:
     """One signed message of an HR system, however often it is delivered."""
     if not await webhook_store.remember(tx.conn, tx.tenant, endpoint_id, webhook_id, tx.now):
         return "duplicate"
-    outcomes = await hear(tx, source, {said.external_id: [said.statement]})
+    outcomes = await hear(tx, source, {said.external_id: [said.statement]}, vault=vault)
     return outcomes[said.external_id]
 
 
 async def take_notice(
-    tx: Tx, endpoint_id: UUID, webhook_id: str, notices: Sequence[Notice]
+    tx: Tx, endpoint_id: UUID, webhook_id: str, notices: Sequence[Notice], *, vault: Vault
 ) -> Literal["noted", "duplicate"]:
     """A vendor says that people changed. Reading them waits for a timer: their system may be slow or down."""
     if not await webhook_store.remember(tx.conn, tx.tenant, endpoint_id, webhook_id, tx.now):
         return "duplicate"
     for notice in notices:
         payload = {"endpoint_id": str(endpoint_id), "external_id": notice.id, "action": notice.action}
-        tx.set_timer(READ_AGAIN, f"{endpoint_id}/{notice.id}", tx.now, payload)
+        # A timer's key goes to logs, where ids of people have no place.
+        whose = vault.pseudonym(f"{tx.tenant}/{endpoint_id}/{notice.id}")
+        tx.set_timer(READ_AGAIN, f"{endpoint_id}/{whose}", tx.now, payload)
     return "noted"
 
 
@@ -306,13 +353,13 @@ class Differences:
             created=self.created + count("created"),
             updated=self.updated + count("updated"),
             terminated=self.terminated + count("terminated"),
-            unchanged=self.unchanged + count("unchanged", "duplicate"),
+            unchanged=self.unchanged + count("unchanged", "duplicate", "erased"),
             waiting=self.waiting + count("waiting", "held"),
         )
 
 
 async def apply_listing(
-    tx: Tx, source: str, people: Sequence[Listed], *, said_at: datetime, time_zone: str
+    tx: Tx, source: str, people: Sequence[Listed], *, said_at: datetime, time_zone: str, vault: Vault
 ) -> dict[str, Outcome]:
     """What a full listing says of those it shows. Who is as known stays untouched, row and all."""
     rows = {
@@ -335,7 +382,7 @@ async def apply_listing(
             ]
         else:
             outcomes[person.external_id] = "unchanged"
-    return outcomes | await hear(tx, source, said)
+    return outcomes | await hear(tx, source, said, vault=vault)
 
 
 def _is_news(record: Record, statements: Sequence[Statement], now: datetime) -> bool:
@@ -356,8 +403,8 @@ def _is_news(record: Record, statements: Sequence[Statement], now: datetime) -> 
 
 
 async def apply_missing(
-    tx: Tx, source: str, external_ids: Sequence[str], *, said_at: datetime
+    tx: Tx, source: str, external_ids: Sequence[str], *, said_at: datetime, vault: Vault
 ) -> dict[str, Outcome]:
     """Who is in no complete listing any more has left."""
-    leaves = Leaves(said_at, reason="not in the HR system any more")
-    return await hear(tx, source, {external_id: [leaves] for external_id in external_ids})
+    leaves = Leaves(said_at, reason=NOT_LISTED)
+    return await hear(tx, source, {external_id: [leaves] for external_id in external_ids}, vault=vault)

@@ -195,7 +195,7 @@ def read_snapshot(value: Any) -> Snapshot:
     seen: set[str] = set()
     for person in snapshot.people:
         if person.external_id in seen:
-            raise DuplicateInSnapshot(f"{person.external_id!r} is listed twice")
+            raise DuplicateInSnapshot(external_id=person.external_id)
         seen.add(person.external_id)
     return snapshot
 
@@ -300,7 +300,8 @@ def described(person: Employee, *, said_at: datetime, time_zone: str, hires: boo
     zone = person.time_zone or time_zone
     check_time_zone(zone)
     if not person.name():
-        raise Invalid(f"{person.external_id!r} has no name")
+        # Whose, in a member of its own: the sentence goes to logs, where ids of people have no place.
+        raise Invalid("Somebody has no name", external_id=person.external_id)
     return Described(
         said_at=said_at,
         effective_on=person.effective_date,

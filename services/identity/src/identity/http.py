@@ -1,16 +1,18 @@
 """People, roles, org units, and what operators set up. (Sign-in: sign_in_http; HR systems: intake.)"""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from identity import store
+from identity import erasure, store
 from identity.handlers import grant_roles, map_unit
 from identity.org_unit import Map
 from identity.store import PersonRow
 from identity.tenancy import Tenancy
+from identity.vault import Vault
 from lyceum_kit.errors import Forbidden, NotFound
 from lyceum_kit.http import Model, Page, Pages, allow, page
 from lyceum_kit.ledger import Ledger
@@ -23,6 +25,17 @@ SEES_ALL = ("admin", "reader", "service", "operator")
 
 class Grant(Model):
     roles: list[Literal["author", "admin"]]
+
+
+class Erasure(Model):
+    """Why: one of few words, since it is in an event and events are never forgotten."""
+
+    reason: Literal["requested", "retention-ended", "unlawful"]
+
+
+class ErasedOut(BaseModel):
+    person_id: UUID
+    erased_at: datetime
 
 
 class Mapping(Model):
@@ -48,7 +61,7 @@ def shown(row: PersonRow) -> dict[str, Any]:
     """A person in a list."""
     return {
         "person_id": str(row.person_id),
-        "external_id": row.external_id,
+        "external_id": "" if row.erased_at else row.external_id,
         "display_name": row.display_name,
         "department": row.department,
         "location": row.location,
@@ -69,7 +82,7 @@ def may_see(who: Caller, row: PersonRow) -> bool:
     return not viewer or viewer in (str(row.person_id), row.manager_id)
 
 
-def routes(ledger: Ledger, tenancy: Tenancy) -> APIRouter:
+def routes(ledger: Ledger, tenancy: Tenancy, vault: Vault) -> APIRouter:
     router = APIRouter()
 
     @router.get("/me")
@@ -147,6 +160,7 @@ def routes(ledger: Ledger, tenancy: Tenancy) -> APIRouter:
             "time_zone": row.time_zone,
             "employment_type": row.employment_type,
             "changes_at": row.wakes_at,
+            "erased_at": row.erased_at,
         }
 
     @router.post("/people/{person_id}/roles")
@@ -160,6 +174,15 @@ def routes(ledger: Ledger, tenancy: Tenancy) -> APIRouter:
         tenant = await tenancy.of(who, tenant_slug)
         row = await ledger.run(tenant.tenant_id, grant_roles, person_id, grant.roles, actor=who.subject)
         return {"person_id": str(person_id), "roles": list(row.roles)}
+
+    @router.post("/people/{person_id}/erasure")
+    async def erase(who: Admin, person_id: UUID, body: Erasure, tenant_slug: str = "") -> ErasedOut:
+        """Forget for good who somebody was who left; the id stays. Again: nothing changes."""
+        tenant = await tenancy.of(who, tenant_slug)
+        done = await ledger.run(
+            tenant.tenant_id, erasure.erase, person_id, body.reason, vault=vault, actor=who.subject
+        )
+        return ErasedOut(person_id=done.person_id, erased_at=done.erased_at)
 
     @router.get("/org-units")
     async def org_units(who: Anyone, tenant_slug: str = "") -> Page[UnitWithPeople]:
@@ -183,7 +206,7 @@ def routes(ledger: Ledger, tenancy: Tenancy) -> APIRouter:
             head_id=body.head_id,
         )
 
-    _ = me, team, people, person, set_roles, org_units, put_mapping
+    _ = me, team, people, person, set_roles, erase, org_units, put_mapping
     return router
 
 

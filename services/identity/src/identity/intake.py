@@ -69,7 +69,9 @@ def webhook_routes(ledger: Ledger, tenancy: Tenancy, vault: Vault) -> APIRouter:
         if endpoint.form == "bamboohr":
             delivery = verify_bamboohr(request.headers, body, secrets, now)
             notices = hris.read_notices(hris.strict_json(body))
-            noted = await group.run(tenant, take_notice, endpoint.endpoint_id, delivery, notices, actor=actor)
+            noted = await group.run(
+                tenant, take_notice, endpoint.endpoint_id, delivery, notices, vault=vault, actor=actor
+            )
             return JSONResponse({"result": noted}, 200 if noted == "duplicate" else 202)
         webhook_id = verify_standard(request.headers, body, secrets, now)
         config: dict[str, Any] = json.loads(vault.open(endpoint.config, place))
@@ -79,7 +81,14 @@ def webhook_routes(ledger: Ledger, tenancy: Tenancy, vault: Vault) -> APIRouter:
         if said is None:
             return JSONResponse({"result": "ignored"})
         outcome = await group.run(
-            tenant, take_webhook, endpoint.endpoint_id, webhook_id, endpoint.source, said, actor=actor
+            tenant,
+            take_webhook,
+            endpoint.endpoint_id,
+            webhook_id,
+            endpoint.source,
+            said,
+            vault=vault,
+            actor=actor,
         )
         return JSONResponse({"result": outcome}, 202 if outcome in ("held", "waiting") else 200)
 
@@ -87,7 +96,7 @@ def webhook_routes(ledger: Ledger, tenancy: Tenancy, vault: Vault) -> APIRouter:
     return router
 
 
-def snapshot_routes(ledger: Ledger, tenancy: Tenancy, breaker: Breaker) -> APIRouter:
+def snapshot_routes(ledger: Ledger, tenancy: Tenancy, vault: Vault, breaker: Breaker) -> APIRouter:
     router = APIRouter()
 
     @router.get("/hris/held")
@@ -123,6 +132,7 @@ def snapshot_routes(ledger: Ledger, tenancy: Tenancy, breaker: Breaker) -> APIRo
             snapshot,
             time_zone=tenant.default_time_zone,
             breaker=breaker,
+            vault=vault,
             actor=who.subject,
         )
         return asdict(taken)
@@ -139,7 +149,12 @@ def snapshot_routes(ledger: Ledger, tenancy: Tenancy, breaker: Breaker) -> APIRo
         """The snapshot is right: apply it."""
         tenant = await tenancy.of(who, tenant_slug)
         taken = await apply_held(
-            ledger, tenant.tenant_id, snapshot_id, time_zone=tenant.default_time_zone, actor=who.subject
+            ledger,
+            tenant.tenant_id,
+            snapshot_id,
+            time_zone=tenant.default_time_zone,
+            vault=vault,
+            actor=who.subject,
         )
         return asdict(taken)
 

@@ -9,16 +9,22 @@ that changes; `decide` compares this with the person as published and emits the 
 Names and addresses are in no event: `decide` only says which of them changed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, time
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
+from identity.errors import StillHere
 from lyceum.identity.v1 import events_pb2 as pb
 
+# What an event may say of why somebody left. HR's own words stay in the record: they may be personal.
+TERMINATED = "terminated"
+NOT_LISTED = "not in the HR system any more"
+REASONS = frozenset({NOT_LISTED, "resigned", "retired", "dismissed", "contract ended"})
 ACTIVE = (pb.EMPLOYMENT_STATUS_ACTIVE, pb.EMPLOYMENT_STATUS_ON_LEAVE)
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -184,6 +190,37 @@ def waits_for_hire(record: Record) -> bool:
     return record.leaves is not None and record.newest is None
 
 
+def is_over(record: Record, now: datetime) -> bool:
+    """HR says that the person left, or never said that they came."""
+    return record.newest is None or outlook(record, now).left is not None
+
+
+def comes_anew(statement: Statement, erased_at: datetime) -> bool:
+    """HR hires somebody who was erased here. Anything else it still says of them is of the time before."""
+    match statement:
+        case Leaves():
+            return False
+        case Described():
+            hired_on = statement.facts.hire_date
+            starts = hired_on is not None and hired_on > erased_at.date()
+            return statement.said_at > erased_at and (statement.hires or starts)
+
+
+def unmanaged(statement: Described, erased: Collection[str]) -> Described:
+    """The same, unless it says that one of these external ids is the manager: then it names none."""
+    if statement.facts.manager_external_id not in erased:
+        return statement
+    return replace(statement, facts=replace(statement.facts, manager_external_id=""))
+
+
+def unmanaged_record(record: Record, erased: Collection[str]) -> Record:
+    return replace(
+        record,
+        described=tuple(unmanaged(s, erased) for s in record.described),
+        newest=record.newest and unmanaged(record.newest, erased),
+    )
+
+
 def present_again(record: Record, statement: Described, now: datetime) -> Described:
     """A full listing shows somebody: that rehires who had left, but cancels no leave to come."""
     gone = outlook(record, now).left
@@ -200,6 +237,7 @@ class Person:
     status: Status = pb.EMPLOYMENT_STATUS_UNSPECIFIED
     job: pb.Job | None = None
     roles: tuple[str, ...] = ("learner",)
+    erased: bool = False
 
     @property
     def exists(self) -> bool:
@@ -215,7 +253,6 @@ class Settle:
     """Bring the published person to what HR's record says now."""
 
     person_id: str
-    external_id: str
     source: str
     outlook: Outlook
     org_unit_id: str = ""
@@ -240,10 +277,23 @@ class SetRoles:
     leads: bool
 
 
-Command = Settle | ChangeProfile | SetRoles
+@dataclass(frozen=True)
+class Erase:
+    """Who the person was is to be forgotten. `over`: HR says that they left, or never came."""
+
+    person_id: str
+    reason: str
+    over: bool
+    at: datetime
+
+
+Command = Settle | ChangeProfile | SetRoles | Erase
 
 
 def decide(person: Person, command: Command) -> list[Message]:
+    """Raises StillHere."""
+    if person.erased:
+        return []
     match command:
         case Settle():
             return _settle(person, command)
@@ -259,6 +309,14 @@ def decide(person: Person, command: Command) -> list[Message]:
             if roles == person.roles:
                 return []
             return [pb.RolesChanged(person_id=person_id, roles=roles)]
+        case Erase(person_id, reason, over, at):
+            if person.active or not over:
+                raise StillHere(
+                    "First HR has to end the employment: by person.terminated, or by a full listing without them"
+                )
+            erased_at = Timestamp()
+            erased_at.FromDatetime(at)
+            return [pb.UserErased(person_id=person_id, reason=reason, erased_at=erased_at)]
 
 
 def _settle(person: Person, command: Settle) -> list[Message]:
@@ -273,7 +331,6 @@ def _settle(person: Person, command: Settle) -> list[Message]:
             events.append(
                 pb.UserProvisioned(
                     person_id=command.person_id,
-                    external_id=command.external_id,
                     source=command.source,
                     status=status,
                     job=job,
@@ -296,10 +353,15 @@ def _settle(person: Person, command: Settle) -> list[Message]:
         left_at: Any = found.left_at
         events.append(
             pb.UserDeactivated(
-                person_id=command.person_id, reason=found.left.reason or "terminated", effective_at=left_at
+                person_id=command.person_id, reason=_reason(found.left.reason), effective_at=left_at
             )
         )
     return events
+
+
+def _reason(said: str) -> str:
+    found = said.strip()
+    return next((word for word in REASONS if word.lower() == found.lower()), TERMINATED)
 
 
 def job_of(facts: PersonFacts, *, org_unit_id: str, manager_id: str) -> pb.Job:
@@ -324,6 +386,8 @@ def evolve(person: Person, event: Message) -> Person:
             return replace(person, status=event.status, job=event.job)
         case pb.UserDeactivated():
             return replace(person, status=pb.EMPLOYMENT_STATUS_TERMINATED)
+        case pb.UserErased():
+            return replace(person, status=pb.EMPLOYMENT_STATUS_TERMINATED, job=None, roles=(), erased=True)
         case pb.RolesChanged():
             return replace(person, roles=tuple(event.roles))
         case _:
@@ -337,61 +401,7 @@ def person_from(events: Iterable[Message]) -> Person:
     return person
 
 
-# ---- the record as stored
-
-
-def record_to_json(record: Record) -> dict[str, Any]:
-    def described(s: Described) -> dict[str, Any]:
-        facts = {**asdict(s.facts), "hire_date": s.facts.hire_date and s.facts.hire_date.isoformat()}
-        return {
-            "said_at": s.said_at.isoformat(),
-            "effective_on": s.effective_on and s.effective_on.isoformat(),
-            "hires": s.hires,
-            "facts": facts,
-            "profile": asdict(s.profile),
-        }
-
-    return {
-        "described": [described(s) for s in record.described],
-        "newest": record.newest and described(record.newest),
-        "hired_at": record.hired_at and record.hired_at.isoformat(),
-        "leaves": record.leaves
-        and {
-            "said_at": record.leaves.said_at.isoformat(),
-            "effective_on": record.leaves.effective_on and record.leaves.effective_on.isoformat(),
-            "reason": record.leaves.reason,
-        },
-    }
-
-
-def record_from_json(data: dict[str, Any]) -> Record:
-    def day(value: str | None) -> date | None:
-        return date.fromisoformat(value) if value else None
-
-    def described(s: dict[str, Any]) -> Described:
-        facts: dict[str, Any] = {**s["facts"], "hire_date": day(s["facts"]["hire_date"])}
-        return Described(
-            said_at=datetime.fromisoformat(s["said_at"]),
-            effective_on=day(s["effective_on"]),
-            hires=s["hires"],
-            facts=PersonFacts(**facts),
-            profile=Profile(**s["profile"]),
-        )
-
-    leaves = data.get("leaves")
-    return Record(
-        described=tuple(described(s) for s in data.get("described", [])),
-        newest=described(data["newest"]) if data.get("newest") else None,
-        hired_at=datetime.fromisoformat(data["hired_at"]) if data.get("hired_at") else None,
-        leaves=Leaves(
-            datetime.fromisoformat(leaves["said_at"]), day(leaves["effective_on"]), leaves["reason"]
-        )
-        if leaves
-        else None,
-    )
-
-
-StatusName = Literal["held", "prehire", "active", "on_leave", "terminated"]
+StatusName = Literal["held", "prehire", "active", "on_leave", "terminated", "erased"]
 
 STATUS_NAMES: dict[Status, StatusName] = {
     pb.EMPLOYMENT_STATUS_PREHIRE: "prehire",
@@ -403,6 +413,8 @@ STATUS_NAMES: dict[Status, StatusName] = {
 
 def status_name(person: Person, record: Record) -> StatusName:
     """How lists call where a person stands, also before the first event."""
+    if person.erased:
+        return "erased"
     if person.exists:
         return STATUS_NAMES[person.status]
     return "held" if waits_for_hire(record) else "prehire"

@@ -60,7 +60,7 @@ class IdentityServicer(stubs.IdentityServiceServicer):
         who = caller()
         async with self._ledger.read(who.tenant) as conn:
             row = await store.person(conn, who.tenant, _id(request.person_id))
-        if row is None or not may_see(who, row):
+        if row is None or row.erased_at or not may_see(who, row):
             raise NotFound
         return as_message(row)
 
@@ -75,7 +75,9 @@ class IdentityServicer(stubs.IdentityServiceServicer):
         ids = {_id(person_id) for person_id in request.person_ids}
         async with self._ledger.read(who.tenant) as conn:
             rows = await store.people_by_id(conn, who.tenant, ids)
-        return pb.GetPeopleResponse(people=[as_message(row) for row in rows if may_see(who, row)])
+        return pb.GetPeopleResponse(
+            people=[as_message(row) for row in rows if not row.erased_at and may_see(who, row)]
+        )
 
     async def ListPeople(
         self,

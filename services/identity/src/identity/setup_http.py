@@ -70,7 +70,13 @@ class Rotation(Model):
 
 
 def tenant_routes(
-    ledger: Ledger, tenancy: Tenancy, keys: SigningKeys, settings: Settings, *, new_id: NewId
+    ledger: Ledger,
+    tenancy: Tenancy,
+    keys: SigningKeys,
+    settings: Settings,
+    *,
+    vault: Vault,
+    new_id: NewId,
 ) -> APIRouter:
     router = APIRouter()
 
@@ -89,6 +95,7 @@ def tenant_routes(
             time_zone=new.time_zone,
             admin=Administrator(new.admin.display_name, new.admin.email),
             link_hours=settings.identity_link_hours,
+            vault=vault,
             actor=who.subject,
         )
         return {

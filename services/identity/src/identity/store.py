@@ -1,4 +1,4 @@
-"""Every SQL statement about people, org units and snapshots. (Others: sign_in_store, webhook_store.)"""
+"""Every SQL statement about people, org units and snapshots. (Others: erasure_store, sign_in_store, webhook_store.)"""
 
 import zlib
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
@@ -26,7 +26,8 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from identity.org_unit import OrgUnit
-from identity.person import Profile, Record, record_from_json, record_to_json
+from identity.person import Profile, Record
+from identity.record_json import record_from_json, record_to_json
 from identity.tables import org_units, people, snapshots
 
 
@@ -55,6 +56,7 @@ class PersonRow:
     record: Record
     wakes_at: datetime | None
     received_at: datetime
+    erased_at: datetime | None
 
     @property
     def profile(self) -> Profile:
@@ -108,6 +110,7 @@ async def add_people(
                 "record": {},
                 "wakes_at": None,
                 "received_at": received_at,
+                "erased_at": None,
             }
             for external_id, person_id in sorted(new.items())
         ]
@@ -195,9 +198,8 @@ async def published_ids(
     return {row.external_id: row.person_id for row in await conn.execute(query)}
 
 
-_SAVED = [
-    f.name for f in fields(PersonRow) if f.name not in ("person_id", "source", "external_id", "received_at")
-]
+_KEPT = ("person_id", "source", "external_id", "received_at", "erased_at")
+_SAVED = [f.name for f in fields(PersonRow) if f.name not in _KEPT]
 _SAVE = (
     update(people)
     .where(people.c.tenant == bindparam("of_tenant"), people.c.person_id == bindparam("of_person"))

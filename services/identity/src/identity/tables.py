@@ -69,6 +69,7 @@ people = Table(
     Column("record", JSONB),
     Column("wakes_at", Moment),
     Column("received_at", Moment),
+    Column("erased_at", Moment),
 )
 sessions = Table(
     "sessions",

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import hashlib
+import hmac
 import secrets
 
 from cryptography.exceptions import InvalidTag
@@ -28,14 +29,21 @@ class Vault:
                 f"{place!r} cannot be decrypted: LYCEUM_IDENTITY_SECRET_KEY is not what it was"
             ) from e
 
+    def pseudonym(self, text: str) -> str:
+        """Always the same for a text, and without the key nobody can tell, or try out, whose it is."""
+        return hmac.new(self._secret(), b"pseudonym|" + text.encode(), hashlib.sha256).hexdigest()
+
     def _cipher(self) -> AESGCM:
+        return AESGCM(self._secret())
+
+    def _secret(self) -> bytes:
         try:
             key = base64.b64decode(self._key.get_secret_value(), validate=True)
         except binascii.Error:
             key = b""
         if len(key) != 32:
             raise RuntimeError("LYCEUM_IDENTITY_SECRET_KEY must be 32 random bytes in base64")
-        return AESGCM(key)
+        return key
 
 
 def hashed(secret: str) -> bytes:

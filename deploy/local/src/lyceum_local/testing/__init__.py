@@ -3,6 +3,8 @@
 import asyncio
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -110,6 +112,18 @@ class Platform:
 
     def down(self) -> None:
         lifecycle.down(self.config.data)
+
+    def command(self, *arguments: str) -> str:
+        """What `./lyceum …` says of this installation; the test fails when the command does."""
+        ran = subprocess.run(
+            [str(Path(sys.executable).with_name("lyceum")), *arguments],
+            env=os.environ | {"LYCEUM_DATA": str(self.config.data)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == 0, f"{arguments}\n{ran.stdout}\n{ran.stderr}"
+        return ran.stdout
 
     def part(self, name: str) -> psutil.Process:
         """The process of one part, or the supervisor."""

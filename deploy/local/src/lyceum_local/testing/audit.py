@@ -3,8 +3,6 @@
 # pyright: reportUnknownMemberType=false
 # (clickhouse-connect is annotated in part only)
 
-import asyncio
-import time
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -37,14 +35,6 @@ async def audit(config: Config) -> list[str]:
         finally:
             await connection.close()
     return wrong + _clickhouse(config, numbered)
-
-
-async def agreement(config: Config, *, seconds: float = 20) -> list[str]:
-    """What still does not agree after a while: something may have been under way while all looked quiet."""
-    end = time.monotonic() + seconds
-    while (wrong := await audit(config)) and time.monotonic() < end:  # noqa: ASYNC110 - other processes' doing
-        await asyncio.sleep(0.2)
-    return wrong
 
 
 async def _ledger(

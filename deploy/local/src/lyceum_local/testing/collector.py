@@ -20,7 +20,7 @@ class Collector(pb_grpc.TraceServiceServicer):
     """`spans` by trace id, both in hex, as they came."""
 
     port: int = 0
-    spans: dict[str, list[Span]] = field(default_factory=dict[str, list[Span]])
+    spans: dict[str, list[Span]] = field(default_factory=dict[str, list[Span]], repr=False)
 
     def Export(self, request: pb.ExportTraceServiceRequest, context: Any) -> pb.ExportTraceServiceResponse:  # noqa: ARG002
         for resource in request.resource_spans:

@@ -233,7 +233,10 @@ class Load:
     # ---- the book
 
     async def discrepancies(self) -> list[str]:
-        """What was answered 2xx and is not there, or is there twice, or was never asked for."""
+        """What was answered 2xx and is not there, or is there twice, or was never asked for.
+
+        It opens modules to see where their learners are, which is an event: audit the ledgers before.
+        """
         async with self.platform.api(self.tenant) as admin:
             people = await every(admin, "/api/identity/people")
             enrollments = await every(admin, "/api/enrollment/enrollments", course_id=self.course_id)

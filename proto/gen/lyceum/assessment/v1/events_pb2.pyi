@@ -17,6 +17,11 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
+
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
@@ -94,8 +99,20 @@ class ProgressRecorded(_message.Message):
     """Seconds in this session so far."""
     cmi_encrypted: _builtins.bytes
     """The data model as JSON, encrypted for the person (architecture §4): learners' own words may be in it."""
-    lesson_location: _builtins.str
-    """SCORM lesson_location, a bookmark."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def lesson_location(self) -> _builtins.str:
+        """SCORM lesson_location, a bookmark. The package chooses what it says, so it is in the encrypted data; only old
+        events have it.
+        """
+
+    @lesson_location.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def lesson_location(self, value: _builtins.str) -> None:
+        """SCORM lesson_location, a bookmark. The package chooses what it says, so it is in the encrypted data; only old
+        events have it.
+        """
+
     def __init__(
         self,
         *,
@@ -550,10 +567,22 @@ class CertificateRevoked(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     REVOKED_BY_FIELD_NUMBER: _builtins.int
     REVOKED_AT_FIELD_NUMBER: _builtins.int
+    REASON_ENCRYPTED_FIELD_NUMBER: _builtins.int
     certificate_id: _builtins.str
     person_id: _builtins.str
-    reason: _builtins.str
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def reason(self) -> _builtins.str:
+        """Only old events have it: what somebody writes of a person may be personal."""
+
+    @reason.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def reason(self, value: _builtins.str) -> None:
+        """Only old events have it: what somebody writes of a person may be personal."""
+
     revoked_by: _builtins.str
+    reason_encrypted: _builtins.bytes
+    """The reason, encrypted for the person."""
     @_builtins.property
     def revoked_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -564,10 +593,11 @@ class CertificateRevoked(_message.Message):
         reason: _builtins.str = ...,
         revoked_by: _builtins.str = ...,
         revoked_at: _timestamp_pb2.Timestamp | None = ...,
+        reason_encrypted: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["revoked_at", b"revoked_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_id", b"certificate_id", "person_id", b"person_id", "reason", b"reason", "revoked_at", b"revoked_at", "revoked_by", b"revoked_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_id", b"certificate_id", "person_id", b"person_id", "reason", b"reason", "reason_encrypted", b"reason_encrypted", "revoked_at", b"revoked_at", "revoked_by", b"revoked_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,43 +25,47 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1flyceum/identity/v1/events.proto\x12\x12lyceum.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"Y\n\rTenantCreated\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x0c\n\x04slug\x18\x02 \x01(\t\x12\x19\n\x11\x64\x65\x66\x61ult_time_zone\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\"\xa6\x01\n\x03Job\x12\x12\n\ndepartment\x18\x01 \x01(\t\x12\x13\n\x0borg_unit_id\x18\x02 \x01(\t\x12\x10\n\x08location\x18\x03 \x01(\t\x12\x11\n\tjob_title\x18\x04 \x01(\t\x12\x12\n\nmanager_id\x18\x05 \x01(\t\x12\x11\n\thire_date\x18\x06 \x01(\t\x12\x11\n\ttime_zone\x18\x07 \x01(\t\x12\x17\n\x0f\x65mployment_type\x18\x08 \x01(\t\"\xd7\x01\n\x0fUserProvisioned\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x13\n\x0b\x65xternal_id\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x34\n\x06status\x18\x04 \x01(\x0e\x32$.lyceum.identity.v1.EmploymentStatus\x12$\n\x03job\x18\x05 \x01(\x0b\x32\x17.lyceum.identity.v1.Job\x12\x30\n\x0c\x65\x66\x66\x65\x63tive_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xbf\x01\n\x0bUserUpdated\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x34\n\x06status\x18\x02 \x01(\x0e\x32$.lyceum.identity.v1.EmploymentStatus\x12$\n\x03job\x18\x03 \x01(\x0b\x32\x17.lyceum.identity.v1.Job\x12\x0f\n\x07\x63hanged\x18\x04 \x03(\t\x12\x30\n\x0c\x65\x66\x66\x65\x63tive_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"f\n\x0fUserDeactivated\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x30\n\x0c\x65\x66\x66\x65\x63tive_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb2\x01\n\x0fUserReactivated\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x34\n\x06status\x18\x02 \x01(\x0e\x32$.lyceum.identity.v1.EmploymentStatus\x12$\n\x03job\x18\x03 \x01(\x0b\x32\x17.lyceum.identity.v1.Job\x12\x30\n\x0c\x65\x66\x66\x65\x63tive_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"8\n\x12UserProfileChanged\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63hanged\x18\x02 \x03(\t\"0\n\x0cRolesChanged\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\r\n\x05roles\x18\x02 \x03(\t\"C\n\x0eOrgUnitCreated\x12\x13\n\x0borg_unit_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06mapped\x18\x03 \x01(\x08\"l\n\rOrgUnitMapped\x12\x13\n\x0borg_unit_id\x18\x01 \x01(\t\x12\x16\n\tparent_id\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07head_id\x18\x03 \x01(\tH\x01\x88\x01\x01\x42\x0c\n\n_parent_idB\n\n\x08_head_id\"d\n\x0cSnapshotHeld\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\x12\x0e\n\x06people\x18\x02 \x01(\x05\x12\x18\n\x10would_deactivate\x18\x03 \x01(\x05\x12\x15\n\rallowed_share\x18\x04 \x01(\x01\"L\n\x10SnapshotReleased\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\x12\x12\n\ndecided_by\x18\x02 \x01(\t\x12\x0f\n\x07\x61pplied\x18\x03 \x01(\x08\"B\n\x10\x41piClientCreated\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05roles\x18\x03 \x03(\t\";\n\x16WebhookEndpointCreated\x12\x13\n\x0b\x65ndpoint_id\x18\x01 \x01(\t\x12\x0c\n\x04\x66orm\x18\x02 \x01(\t\"e\n\x14WebhookSecretRotated\x12\x13\n\x0b\x65ndpoint_id\x18\x01 \x01(\t\x12\x38\n\x14previous_valid_until\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xb4\x01\n\x10\x45mploymentStatus\x12!\n\x1d\x45MPLOYMENT_STATUS_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x45MPLOYMENT_STATUS_PREHIRE\x10\x01\x12\x1c\n\x18\x45MPLOYMENT_STATUS_ACTIVE\x10\x02\x12\x1e\n\x1a\x45MPLOYMENT_STATUS_ON_LEAVE\x10\x03\x12 \n\x1c\x45MPLOYMENT_STATUS_TERMINATED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1flyceum/identity/v1/events.proto\x12\x12lyceum.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"Y\n\rTenantCreated\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x0c\n\x04slug\x18\x02 \x01(\t\x12\x19\n\x11\x64\x65\x66\x61ult_time_zone\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\"\xa6\x01\n\x03Job\x12\x12\n\ndepartment\x18\x01 \x01(\t\x12\x13\n\x0borg_unit_id\x18\x02 \x01(\t\x12\x10\n\x08location\x18\x03 \x01(\t\x12\x11\n\tjob_title\x18\x04 \x01(\t\x12\x12\n\nmanager_id\x18\x05 \x01(\t\x12\x11\n\thire_date\x18\x06 \x01(\t\x12\x11\n\ttime_zone\x18\x07 \x01(\t\x12\x17\n\x0f\x65mployment_type\x18\x08 \x01(\t\"\xdb\x01\n\x0fUserProvisioned\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x17\n\x0b\x65xternal_id\x18\x02 \x01(\tB\x02\x18\x01\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x34\n\x06status\x18\x04 \x01(\x0e\x32$.lyceum.identity.v1.EmploymentStatus\x12$\n\x03job\x18\x05 \x01(\x0b\x32\x17.lyceum.identity.v1.Job\x12\x30\n\x0c\x65\x66\x66\x65\x63tive_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xbf\x01\n\x0bUserUpdated\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x34\n\x06status\x18\x02 \x01(\x0e\x32$.lyceum.identity.v1.EmploymentStatus\x12$\n\x03job\x18\x03 \x01(\x0b\x32\x17.lyceum.identity.v1.Job\x12\x0f\n\x07\x63hanged\x18\x04 \x03(\t\x12\x30\n\x0c\x65\x66\x66\x65\x63tive_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"f\n\x0fUserDeactivated\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x30\n\x0c\x65\x66\x66\x65\x63tive_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb2\x01\n\x0fUserReactivated\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x34\n\x06status\x18\x02 \x01(\x0e\x32$.lyceum.identity.v1.EmploymentStatus\x12$\n\x03job\x18\x03 \x01(\x0b\x32\x17.lyceum.identity.v1.Job\x12\x30\n\x0c\x65\x66\x66\x65\x63tive_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"8\n\x12UserProfileChanged\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63hanged\x18\x02 \x03(\t\"^\n\nUserErased\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12-\n\terased_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"0\n\x0cRolesChanged\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\r\n\x05roles\x18\x02 \x03(\t\"C\n\x0eOrgUnitCreated\x12\x13\n\x0borg_unit_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06mapped\x18\x03 \x01(\x08\"l\n\rOrgUnitMapped\x12\x13\n\x0borg_unit_id\x18\x01 \x01(\t\x12\x16\n\tparent_id\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07head_id\x18\x03 \x01(\tH\x01\x88\x01\x01\x42\x0c\n\n_parent_idB\n\n\x08_head_id\"d\n\x0cSnapshotHeld\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\x12\x0e\n\x06people\x18\x02 \x01(\x05\x12\x18\n\x10would_deactivate\x18\x03 \x01(\x05\x12\x15\n\rallowed_share\x18\x04 \x01(\x01\"L\n\x10SnapshotReleased\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\x12\x12\n\ndecided_by\x18\x02 \x01(\t\x12\x0f\n\x07\x61pplied\x18\x03 \x01(\x08\"B\n\x10\x41piClientCreated\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05roles\x18\x03 \x03(\t\";\n\x16WebhookEndpointCreated\x12\x13\n\x0b\x65ndpoint_id\x18\x01 \x01(\t\x12\x0c\n\x04\x66orm\x18\x02 \x01(\t\"e\n\x14WebhookSecretRotated\x12\x13\n\x0b\x65ndpoint_id\x18\x01 \x01(\t\x12\x38\n\x14previous_valid_until\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xb4\x01\n\x10\x45mploymentStatus\x12!\n\x1d\x45MPLOYMENT_STATUS_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x45MPLOYMENT_STATUS_PREHIRE\x10\x01\x12\x1c\n\x18\x45MPLOYMENT_STATUS_ACTIVE\x10\x02\x12\x1e\n\x1a\x45MPLOYMENT_STATUS_ON_LEAVE\x10\x03\x12 \n\x1c\x45MPLOYMENT_STATUS_TERMINATED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lyceum.identity.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EMPLOYMENTSTATUS']._serialized_start=1745
-  _globals['_EMPLOYMENTSTATUS']._serialized_end=1925
+  _globals['_USERPROVISIONED'].fields_by_name['external_id']._loaded_options = None
+  _globals['_USERPROVISIONED'].fields_by_name['external_id']._serialized_options = b'\030\001'
+  _globals['_EMPLOYMENTSTATUS']._serialized_start=1845
+  _globals['_EMPLOYMENTSTATUS']._serialized_end=2025
   _globals['_TENANTCREATED']._serialized_start=88
   _globals['_TENANTCREATED']._serialized_end=177
   _globals['_JOB']._serialized_start=180
   _globals['_JOB']._serialized_end=346
   _globals['_USERPROVISIONED']._serialized_start=349
-  _globals['_USERPROVISIONED']._serialized_end=564
-  _globals['_USERUPDATED']._serialized_start=567
-  _globals['_USERUPDATED']._serialized_end=758
-  _globals['_USERDEACTIVATED']._serialized_start=760
-  _globals['_USERDEACTIVATED']._serialized_end=862
-  _globals['_USERREACTIVATED']._serialized_start=865
-  _globals['_USERREACTIVATED']._serialized_end=1043
-  _globals['_USERPROFILECHANGED']._serialized_start=1045
-  _globals['_USERPROFILECHANGED']._serialized_end=1101
-  _globals['_ROLESCHANGED']._serialized_start=1103
-  _globals['_ROLESCHANGED']._serialized_end=1151
-  _globals['_ORGUNITCREATED']._serialized_start=1153
-  _globals['_ORGUNITCREATED']._serialized_end=1220
-  _globals['_ORGUNITMAPPED']._serialized_start=1222
-  _globals['_ORGUNITMAPPED']._serialized_end=1330
-  _globals['_SNAPSHOTHELD']._serialized_start=1332
-  _globals['_SNAPSHOTHELD']._serialized_end=1432
-  _globals['_SNAPSHOTRELEASED']._serialized_start=1434
-  _globals['_SNAPSHOTRELEASED']._serialized_end=1510
-  _globals['_APICLIENTCREATED']._serialized_start=1512
-  _globals['_APICLIENTCREATED']._serialized_end=1578
-  _globals['_WEBHOOKENDPOINTCREATED']._serialized_start=1580
-  _globals['_WEBHOOKENDPOINTCREATED']._serialized_end=1639
-  _globals['_WEBHOOKSECRETROTATED']._serialized_start=1641
-  _globals['_WEBHOOKSECRETROTATED']._serialized_end=1742
+  _globals['_USERPROVISIONED']._serialized_end=568
+  _globals['_USERUPDATED']._serialized_start=571
+  _globals['_USERUPDATED']._serialized_end=762
+  _globals['_USERDEACTIVATED']._serialized_start=764
+  _globals['_USERDEACTIVATED']._serialized_end=866
+  _globals['_USERREACTIVATED']._serialized_start=869
+  _globals['_USERREACTIVATED']._serialized_end=1047
+  _globals['_USERPROFILECHANGED']._serialized_start=1049
+  _globals['_USERPROFILECHANGED']._serialized_end=1105
+  _globals['_USERERASED']._serialized_start=1107
+  _globals['_USERERASED']._serialized_end=1201
+  _globals['_ROLESCHANGED']._serialized_start=1203
+  _globals['_ROLESCHANGED']._serialized_end=1251
+  _globals['_ORGUNITCREATED']._serialized_start=1253
+  _globals['_ORGUNITCREATED']._serialized_end=1320
+  _globals['_ORGUNITMAPPED']._serialized_start=1322
+  _globals['_ORGUNITMAPPED']._serialized_end=1430
+  _globals['_SNAPSHOTHELD']._serialized_start=1432
+  _globals['_SNAPSHOTHELD']._serialized_end=1532
+  _globals['_SNAPSHOTRELEASED']._serialized_start=1534
+  _globals['_SNAPSHOTRELEASED']._serialized_end=1610
+  _globals['_APICLIENTCREATED']._serialized_start=1612
+  _globals['_APICLIENTCREATED']._serialized_end=1678
+  _globals['_WEBHOOKENDPOINTCREATED']._serialized_start=1680
+  _globals['_WEBHOOKENDPOINTCREATED']._serialized_end=1739
+  _globals['_WEBHOOKSECRETROTATED']._serialized_start=1741
+  _globals['_WEBHOOKSECRETROTATED']._serialized_end=1842
 # @@protoc_insertion_point(module_scope)

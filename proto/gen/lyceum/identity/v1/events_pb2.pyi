@@ -20,6 +20,11 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
+
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class _EmploymentStatus:
@@ -136,8 +141,16 @@ class UserProvisioned(_message.Message):
     JOB_FIELD_NUMBER: _builtins.int
     EFFECTIVE_AT_FIELD_NUMBER: _builtins.int
     person_id: _builtins.str
-    external_id: _builtins.str
-    """The id the provisioning HR system uses."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def external_id(self) -> _builtins.str:
+        """The id the provisioning HR system uses. Personal, so it is asked of identity; only old events have it."""
+
+    @external_id.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def external_id(self, value: _builtins.str) -> None:
+        """The id the provisioning HR system uses. Personal, so it is asked of identity; only old events have it."""
+
     source: _builtins.str
     """"hris", "bamboohr", "import", "demo" …"""
     status: Global___EmploymentStatus.ValueType
@@ -210,6 +223,7 @@ class UserDeactivated(_message.Message):
     EFFECTIVE_AT_FIELD_NUMBER: _builtins.int
     person_id: _builtins.str
     reason: _builtins.str
+    """"terminated", "resigned", "retired" … never HR's own words, which may be personal."""
     @_builtins.property
     def effective_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -285,6 +299,37 @@ class UserProfileChanged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UserProfileChanged: _TypeAlias = UserProfileChanged  # noqa: Y015
+
+@_typing.final
+class UserErased(_message.Message):
+    """UserErased: who the person was is forgotten for good; the id and what it learned stay. Whoever keeps something personal
+    of them blanks it. No event of the stream follows.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERSON_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ERASED_AT_FIELD_NUMBER: _builtins.int
+    person_id: _builtins.str
+    reason: _builtins.str
+    """"requested", "retention-ended" or "unlawful"."""
+    @_builtins.property
+    def erased_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        person_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        erased_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["erased_at", b"erased_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["erased_at", b"erased_at", "person_id", b"person_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UserErased: _TypeAlias = UserErased  # noqa: Y015
 
 @_typing.final
 class RolesChanged(_message.Message):

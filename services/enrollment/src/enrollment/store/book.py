@@ -66,6 +66,12 @@ async def save_person(conn: AsyncConnection, tenant: UUID, person: Person) -> bo
     return bool((await conn.execute(statement)).scalar_one())
 
 
+async def blank_person(conn: AsyncConnection, tenant: UUID, person_id: str) -> None:
+    """Nothing is left of an erased person's attributes but that no rule is about them."""
+    where = and_(people.c.tenant == tenant, people.c.person_id == person_id)
+    await conn.execute(update(people).where(where).values(facts={"status": "terminated"}))
+
+
 async def lock_people(conn: AsyncConnection, tenant: UUID, ids: Sequence[str]) -> dict[str, Person]:
     """Those of `ids` who exist; in one order, so that two who lock several wait instead of deadlocking."""
     statement = (

@@ -1,0 +1,109 @@
+"""The consumer's own cost: CPU per message of the whole wrapper beside raw aiokafka with the same decode."""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (aiokafka is annotated in part only)
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import median
+from time import process_time
+from uuid import uuid4
+
+from aiokafka import AIOKafkaConsumer
+from google.protobuf.message import Message
+
+from benchmarks.figures import Figure
+from benchmarks.parts import (
+    Store,
+    as_service,
+    fill_topic,
+    kafka_broker,
+    own_feed,
+    postgres_server,
+    store,
+)
+from lyceum.identity.v1.events_pb2 import OrgUnitCreated
+from lyceum_kit.consumer import HandlerSink
+from lyceum_kit.envelope import Meta
+from lyceum_kit.intake import Intake
+from lyceum_kit.ledger import Tx
+from lyceum_kit.settings import KitSettings
+from lyceum_kit.topics import feeds
+from lyceum_kit.wire import Subscription, kafka_options
+
+FEED = feeds()["identity"]
+
+
+@dataclass(frozen=True)
+class Size:
+    messages: int
+
+
+FULL = Size(messages=40_000)
+SHORT = Size(messages=500)
+
+
+async def run(size: Size) -> list[Figure]:
+    ours: list[float] = []
+    raw: list[float] = []
+    with postgres_server() as server, kafka_broker() as broker:
+        async with store(server) as producer:
+            await fill_topic(producer, broker, _events(size))
+            # A group that has read the feed once starts behind it: each round is another service's.
+            for service in FEED.consumers[:3]:
+                settings = as_service(broker, service)
+                async with store(server, "enrollment") as consumer:
+                    ours.append(await _ours(producer, consumer, service, settings, size))
+                raw.append(await _raw(settings, size))
+    return [
+        Figure(
+            "consumer, CPU a message", median(ours), "µs", 2, "at most", median(raw), "aiokafka + decode",
+            note="ours keeps its place in PostgreSQL, checks the chain of ids, opens a span and runs a handler",
+        )
+    ]  # fmt: skip
+
+
+def _events(size: Size) -> Iterator[tuple[str, Message]]:
+    for n in range(size.messages):
+        unit = str(uuid4())
+        yield f"org-unit/{unit}", OrgUnitCreated(org_unit_id=unit, code=f"c{n}")
+
+
+async def _ours(producer: Store, consumer: Store, service: str, settings: KitSettings, size: Size) -> float:
+    """Microseconds of this process's CPU for each event, from the first poll to the last handler."""
+    handled = 0
+
+    async def handle(tx: Tx, event: OrgUnitCreated, meta: Meta) -> None:  # noqa: ARG001
+        nonlocal handled
+        handled += 1
+
+    sink = HandlerSink(service, consumer.ledger, {"identity": {OrgUnitCreated: handle}})
+    await sink.prepare()
+    async with own_feed(producer) as feed:
+        subscription = Subscription(settings, service, ["identity"], Intake(service, sink, feed))
+        began = process_time()
+        task = asyncio.create_task(subscription.run())
+        async with asyncio.timeout(180):
+            while handled < size.messages:  # noqa: ASYNC110 - looking rarely costs the figure nothing
+                await asyncio.sleep(0.05)
+        used = process_time() - began
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    return used / size.messages * 1e6
+
+
+async def _raw(settings: KitSettings, size: Size) -> float:
+    options = kafka_options(settings)
+    consumer = AIOKafkaConsumer(FEED.topic, group_id=None, auto_offset_reset="earliest", **options)
+    began = process_time()
+    await consumer.start()
+    seen = 0
+    while seen < size.messages:
+        for records in (await consumer.getmany(timeout_ms=1000, max_records=2000)).values():
+            for record in records:
+                OrgUnitCreated.FromString(record.value or b"")
+            seen += len(records)
+    used = process_time() - began
+    await consumer.stop()
+    return used / size.messages * 1e6
