@@ -24,8 +24,9 @@ from uuid import uuid4
 import yaml
 
 from lyceum_local.config import Config, Secrets
-from lyceum_local.paths import repository
+from lyceum_local.paths import SERVICES, repository
 from lyceum_local.postgres import die_with_parent
+from lyceum_local.remote import readiness
 from lyceum_local.testing import Platform
 
 OVERLAYS = repository() / "deploy" / "k8s" / "overlays"
@@ -144,12 +145,14 @@ def _tried(*arguments: str) -> str:
 
 
 @contextmanager
-def applied(overlay: str = "dev", *, keep: bool = False) -> Generator[Cluster]:
-    """The overlay on a cluster that has none of it, until the end of the block; `keep` leaves it there."""
+def applied(overlay: str = "dev", *, kept: str = "") -> Generator[Cluster]:
+    """The overlay on a cluster that has none of it, until the end of the block. `kept`: in the namespace of that name,
+    which stays and is found again: it saves the start while writing a test."""
     if shutil.which("kubectl") is None:
         raise ClusterError("kubectl was not found")
-    namespace = f"lyceum-{uuid4().hex[:8]}"
+    namespace = kept or f"lyceum-{uuid4().hex[:8]}"
     ports = {name: _free_port() for name in ("app", "content", "postgres", "clickhouse")}
+    ports |= _ports_before(kept) if kept else {}
     folder = Path(tempfile.mkdtemp(prefix="lyceum-k8s-"))
     (folder / "kustomization.yaml").write_text(
         yaml.safe_dump(
@@ -173,7 +176,7 @@ def applied(overlay: str = "dev", *, keep: bool = False) -> Generator[Cluster]:
         stack.callback(shutil.rmtree, folder)
         platform = Platform(Config(folder, ports, _secrets(render(folder))))
         cluster = Cluster(namespace, platform)
-        if not keep:
+        if not kept:
             stack.callback(_kubectl, "delete", "namespace", namespace, "--wait=true", seconds=300)
         _kubectl("apply", "--kustomize", str(folder))
         cluster.ready()
@@ -187,7 +190,28 @@ def applied(overlay: str = "dev", *, keep: bool = False) -> Generator[Cluster]:
             stack.callback(forward.stop)
         for port in ports.values():
             _listening(port)
+        _answering(cluster.platform.config)
         yield cluster
+
+
+def _ports_before(namespace: str) -> dict[str, int]:
+    """The origins that a kept platform believes to have."""
+    asked = ("--namespace", namespace, "get", "configmaps", "--output=json")
+    for found in json.loads(_kubectl(*asked))["items"]:
+        if "LYCEUM_APP_ORIGIN" in found["data"]:
+            named = {"app": "LYCEUM_APP_ORIGIN", "content": "LYCEUM_CONTENT_ORIGIN"}
+            return {name: int(found["data"][key].rpartition(":")[2]) for name, key in named.items()}
+    return {}
+
+
+def _answering(config: Config, *, seconds: float = 120) -> None:
+    """Ready pods are one thing; that the cluster's network knows of them is another, a moment later."""
+    end = time.monotonic() + seconds
+    for service in SERVICES:
+        while not (told := readiness(config, service))[0]:
+            if time.monotonic() > end:
+                raise ClusterError(f"{service} does not answer through the front door: {told[1]}")
+            time.sleep(0.3)
 
 
 def _secrets(rendered: Sequence[Mapping[str, Any]]) -> Secrets:
