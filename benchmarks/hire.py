@@ -122,8 +122,11 @@ async def _watching(config: Config) -> AsyncGenerator[_Watch]:
             watch.note({PROVISIONED: "hired on kafka", ENROLLED: "enrolled on kafka"}.get(kind, kind))
 
     # The ledger notifies right after it has committed.
+    def committed(*_: object) -> None:
+        watch.note("enrolled")
+
     listener = await asyncpg.connect(with_database(config.postgres_url, "enrollment"))
-    await listener.add_listener(OUTBOX_CHANNEL, lambda *_: watch.note("enrolled"))
+    await listener.add_listener(OUTBOX_CHANNEL, committed)
     reading = asyncio.create_task(read())
     try:
         yield watch

@@ -92,7 +92,8 @@ async def run(size: Size) -> list[Figure]:
 
             await rate(peer, "peer")  # connections, imports and caches are warm
             await rate(ours, "ours")
-            used["ours"].clear(), used["peer"].clear(), waits.clear()
+            for warm in (used["ours"], used["peer"], waits):
+                warm.clear()
             rates = await in_turns(ROUNDS, lambda: rate(ours, "ours"), lambda: rate(peer, "peer"))
             listings = [await _listing(admin, size) for _ in range(ROUNDS)]
     cpu = {name: sorted(some)[len(some) // 2] for name, some in used.items()}
@@ -197,17 +198,24 @@ async def _ours(server: str) -> AsyncGenerator[tuple[Door, httpx.AsyncClient]]:
         for start in service.on_start:
             await start()
         operator = await _token(http)
-        body = {"slug": "acme", "name": "Acme", "time_zone": "UTC", "admin": {"display_name": "Robin"}}
+        body: dict[str, Any] = {
+            "slug": "acme",
+            "name": "Acme",
+            "time_zone": "UTC",
+            "admin": {"display_name": "Robin"},
+        }
         made = await http.post("/api/identity/tenants", headers=operator, json=body)
         tenant = made.raise_for_status().json()["tenant_id"]
         admin = await _token(http, tenant)
-        body = {"form": "standard", "name": "HR", "config": {}}
-        hook = (await http.post("/api/identity/webhooks", headers=admin, json=body)).raise_for_status().json()
+        body = {"form": "standard", "name": "HR"}
+        hook: dict[str, str] = (
+            (await http.post("/api/identity/webhooks", headers=admin, json=body)).raise_for_status().json()
+        )
     await service.ledger.close()
     with _process(_serve_ours, values) as process:
         await _listening(port)
         async with httpx.AsyncClient(base_url=origin, headers=admin, timeout=120, trust_env=False) as http:
-            yield Door(process, port, urlsplit(hook["url"]).path, hook["secret"]), http
+            yield Door(process, port, str(urlsplit(hook["url"]).path), hook["secret"]), http
 
 
 async def _token(http: httpx.AsyncClient, tenant: str = "") -> dict[str, str]:

@@ -54,6 +54,11 @@ def stubs_current(root: Path) -> str:
     return ran(root, "python", "proto/generate.py", "--check")
 
 
+def pages_current(root: Path) -> str:
+    """The configuration reference and the data dictionary are what the code says."""
+    return ran(root, "python", "-m", "lyceum_local.reference", "--check")
+
+
 def locks_fit(root: Path) -> str:
     return "\n".join(locks.drift(root))
 
@@ -77,6 +82,7 @@ CHECKS: tuple[Check, ...] = (
     contracts_linted,
     contracts_kept,
     stubs_current,
+    pages_current,
     locks_fit,
 )
 

@@ -18,6 +18,7 @@ FIELD = "string source = 3;"
 
 PYTHON = ("pyproject.toml", ".importlinter", *PACKAGES)
 CONTRACTS = ("pyproject.toml", "proto")
+PAGES = (*PACKAGES, "docs")
 LOCKS = ("pyproject.toml", "*/pyproject.toml", "*/*/pyproject.toml", "requirements*.lock")
 TYPED = ("pyproject.toml", DATES)
 WEB_LOCK = ("web/package*.json", "web/.npmrc")
@@ -122,6 +123,14 @@ FAULTS = {
         FIELD,
         "string source = 3; string cost_center = 99;",
         "identity/v1/events_pb2.py",
+    ),
+    "a setting without its line in the reference": Fault(
+        checks.pages_current,
+        PAGES,
+        "services/enrollment/src/enrollment/settings.py",
+        "",
+        "    enrollment_of_mine: int = 1\n",
+        "configuration.md",
     ),
     "a dependency of another version": Fault(
         checks.locks_fit, LOCKS, "deploy/local/pyproject.toml", "rich==", "rich==0.", "rich==0."

@@ -190,6 +190,8 @@ async def test_view_columns_say_what_they_mean(ask: Ask) -> None:
     rows = await ask("SELECT name, comment FROM system.tables WHERE database = 'lyceum' AND name LIKE 'v1_%'")
     assert len(rows) > 5
     assert [name for name, comment in rows if not comment] == []
+    columns = await ask("SELECT table, name, comment FROM system.columns WHERE database = 'lyceum'")
+    assert [(table, name) for table, name, comment in columns if not comment] == []
 
 
 READ_ONLY = [

@@ -89,13 +89,17 @@ WITH rows AS (
 )
 INSERT INTO outbox (feed, partition, id) SELECT $2, partition, id FROM rows
 """
-_SET_TIMER = text(
-    "INSERT INTO timers (tenant, kind, key, due_at, next_at, payload)"
-    " VALUES (:tenant, :kind, :key, :due_at, :due_at, CAST(:payload AS jsonb))"
-    " ON CONFLICT (tenant, kind, key) DO UPDATE"
-    " SET due_at = excluded.due_at, next_at = excluded.due_at, payload = excluded.payload, tries = 0, error = ''"
-)
-_CANCEL_TIMER = text("DELETE FROM timers WHERE tenant = :tenant AND kind = :kind AND key = :key")
+_SET_TIMERS = """
+INSERT INTO timers (tenant, kind, key, due_at, next_at, payload)
+SELECT $1, kind, key, due_at, due_at, payload::jsonb
+FROM unnest($2::text[], $3::text[], $4::timestamptz[], $5::text[]) AS t(kind, key, due_at, payload)
+ON CONFLICT (tenant, kind, key) DO UPDATE
+SET due_at = excluded.due_at, next_at = excluded.due_at, payload = excluded.payload, tries = 0, error = ''
+"""
+_CANCEL_TIMERS = """
+DELETE FROM timers t USING unnest($2::text[], $3::text[]) AS gone(kind, key)
+WHERE t.tenant = $1 AND t.kind = gone.kind AND t.key = gone.key
+"""
 
 
 class Tx:
@@ -165,13 +169,20 @@ class Tx:
         if self._appended and not self._is_shared:
             await write(self.conn, self.tenant, self._feed, self._appended)
             self._appended = []
-        for timer in self._timers.values():
-            row = {"tenant": self.tenant, "kind": timer.kind, "key": timer.key}
-            if timer.due_at is None:
-                await self.conn.execute(_CANCEL_TIMER, row)
-            else:
-                await self.conn.execute(_SET_TIMER, {**row, "due_at": timer.due_at, "payload": timer.payload})
+        if self._timers:
+            await self._write_timers()
         self._timers = {}
+
+    async def _write_timers(self) -> None:
+        # In one order, so that two who set several wait for each other instead of deadlocking.
+        ordered = sorted(self._timers.values(), key=lambda timer: (timer.kind, timer.key))
+        some = [(t.kind, t.key, t.due_at, t.payload) for t in ordered if t.due_at is not None]
+        gone = [(t.kind, t.key) for t in ordered if t.due_at is None]
+        async with db.driver(self.conn) as connection:
+            if gone:
+                await connection.execute(_CANCEL_TIMERS, self.tenant, *map(list, zip(*gone, strict=True)))
+            if some:
+                await connection.execute(_SET_TIMERS, self.tenant, *map(list, zip(*some, strict=True)))
 
     @property
     def has_events(self) -> bool:

@@ -1,15 +1,23 @@
-"""Settings every service has. Each comes from an environment variable `LYCEUM_<NAME>` or a file in /run/secrets."""
+"""Settings every service has. Each comes from an environment variable `LYCEUM_<NAME>`, else from a file of that name in
+lower case in /run/secrets, where containers find their secrets."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+SECRETS = Path("/run/secrets")
+
 
 class KitSettings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="LYCEUM_", secrets_dir=None, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="LYCEUM_", secrets_dir=SECRETS if SECRETS.is_dir() else None, extra="ignore", frozen=True
+    )
 
-    edition: Literal["local", "compose", "ha"] = "ha"
+    edition: Literal["local", "compose", "ha"] = Field(
+        default="ha", description="`local` alone has personas to sign in as."
+    )
     database_url: SecretStr = Field(
         default=SecretStr("postgresql://localhost/lyceum"),
         description="The service's own PostgreSQL database, as its role: neither owner, superuser nor BYPASSRLS.",
@@ -23,16 +31,19 @@ class KitSettings(BaseSettings):
 
     kafka: str = Field(default="localhost:9092", description="Bootstrap servers, comma-separated.")
     kafka_user: str = Field(default="", description="SCRAM user; empty for no authentication.")
-    kafka_password: SecretStr = SecretStr("")
+    kafka_password: SecretStr = Field(default=SecretStr(""), description="Its password.")
     kafka_replication: int = Field(
         default=3, description="Copies of each feed's topic; 1 where there is one broker."
     )
     kafka_tls: bool = Field(default=False, description="Speak TLS to Kafka.")
 
-    http_host: str = "0.0.0.0"  # noqa: S104 - a container's port; the local edition sets loopback
-    http_port: int = 8080
-    grpc_host: str = "0.0.0.0"  # noqa: S104
-    grpc_port: int = 9090
+    http_host: str = Field(
+        default="0.0.0.0",  # noqa: S104 - a container's port; the local edition sets loopback
+        description="Where HTTP listens.",
+    )
+    http_port: int = Field(default=8080, description="Its port.")
+    grpc_host: str = Field(default="0.0.0.0", description="Where gRPC listens.")  # noqa: S104 - as above
+    grpc_port: int = Field(default=9090, description="Its port.")
     grpc_reflection: bool = Field(
         default=False, description="List services to grpc clients; on locally, off in `ha`."
     )
@@ -60,17 +71,21 @@ class KitSettings(BaseSettings):
     client_id: str = Field(
         default="", description="This service's own API client, for calls to other services."
     )
-    client_secret: SecretStr = SecretStr("")
+    client_secret: SecretStr = Field(default=SecretStr(""), description="Its secret.")
 
-    identity_grpc: str = "identity:9090"
-    catalog_grpc: str = "catalog:9090"
-    enrollment_grpc: str = "enrollment:9090"
-    assessment_grpc: str = "assessment:9090"
-    analytics_grpc: str = "analytics:9090"
+    identity_grpc: str = Field(default="identity:9090", description="Where identity answers gRPC.")
+    catalog_grpc: str = Field(default="catalog:9090", description="The same of catalog.")
+    enrollment_grpc: str = Field(default="enrollment:9090", description="The same of enrollment.")
+    assessment_grpc: str = Field(default="assessment:9090", description="The same of assessment.")
+    analytics_grpc: str = Field(default="analytics:9090", description="The same of analytics.")
 
     otlp_endpoint: str = Field(default="", description="OTLP/gRPC collector; empty exports no traces.")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    log_format: Literal["json", "console"] = "json"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="The least that is logged."
+    )
+    log_format: Literal["json", "console"] = Field(
+        default="json", description="A line of JSON for each, or text for people."
+    )
 
     def grpc_address(self, service: str) -> str:
         """Where `service` answers gRPC, for example its EventFeed."""

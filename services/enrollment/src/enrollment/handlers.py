@@ -305,6 +305,7 @@ async def on_rule_pass(tx: Tx, timer: Timer, *, books: Books, chunk: int) -> Non
         after=after or None,
         limit=chunk,
         lock=True,
+        unless_settled=active,
     )
     held = await records.held_by(tx.conn, tx.tenant, [c.person.person_id for c in some])
     plans = [

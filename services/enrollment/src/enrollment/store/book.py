@@ -6,7 +6,20 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Boolean, and_, exists, func, literal, literal_column, or_, select, text, update
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    and_,
+    exists,
+    func,
+    literal,
+    literal_column,
+    not_,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -110,6 +123,25 @@ class Concerned:
     matched: bool
 
 
+def _settled(tenant: UUID, rule: ActiveRule) -> ColumnElement[bool]:
+    """Who has all that this version of the rule asks for, by this version, and nothing by an older one.
+
+    For them a pass changes nothing, so that it need not read them. Paths have courses of their own: not told here.
+    """
+    if rule.draft.path_ids:
+        return literal(False)
+    by_rule = (
+        select(grounds.c.person_id)
+        .where(grounds.c.tenant == tenant, grounds.c.rule_id == rule.rule_id)
+        .group_by(grounds.c.person_id)
+        .having(
+            func.count() == len(rule.draft.course_ids),
+            func.bool_and(grounds.c.rule_version == rule.rule_version),
+        )
+    )
+    return people.c.person_id.in_(by_rule)
+
+
 async def concerned(
     conn: AsyncConnection,
     tenant: UUID,
@@ -119,8 +151,12 @@ async def concerned(
     after: str | None,
     limit: int,
     lock: bool,
+    unless_settled: ActiveRule | None = None,
 ) -> list[Concerned]:
-    """The next people who match the condition, or hold something by the rule, by id. None matches nobody."""
+    """The next people who match the condition, or hold something by the rule, by id. None matches nobody.
+
+    `unless_settled`: without those who match and for whom this rule has nothing left to do.
+    """
     match = and_(where(condition), people.c.status != "terminated") if condition else literal(False)
     held = exists().where(
         grounds.c.tenant == tenant,
@@ -132,8 +168,9 @@ async def concerned(
         path_enrollments.c.person_id == people.c.person_id,
         path_enrollments.c.rule_ids.contains([rule_id]),
     )
+    wanted = and_(match, not_(_settled(tenant, unless_settled))) if unless_settled else match
     statement = select(people, match.label("matched")).where(
-        people.c.tenant == tenant, or_(match, held, followed)
+        people.c.tenant == tenant, or_(wanted, and_(not_(match), or_(held, followed)))
     )
     if after:
         statement = statement.where(people.c.person_id > after)
