@@ -39,6 +39,7 @@ async def under_load(cluster: Cluster) -> AsyncGenerator[Load]:
         hired = len(load.hired)
         await load.until(lambda it: len(it.hired) > hired + 5)
     await load.deliver_rest()
+    await asyncio.to_thread(cluster.reach)
     await cluster.platform.settled(seconds=300)
     assert [*load.broken, *await audit(cluster.platform.config), *await load.discrepancies()] == []
 

@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -30,6 +31,10 @@ from lyceum_local.remote import readiness
 from lyceum_local.testing import Platform
 
 OVERLAYS = repository() / "deploy" / "k8s" / "overlays"
+# The environment's own first: it comes with the tools for tests, and a machine may have none.
+KUBECTL = shutil.which(
+    "kubectl", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+)
 
 
 class ClusterError(Exception):
@@ -43,7 +48,12 @@ def render(folder: Path) -> list[dict[str, Any]]:
 
 def _kubectl(*arguments: str, text: str | None = None, seconds: float = 120) -> str:
     ran = subprocess.run(
-        ["kubectl", *arguments], input=text, capture_output=True, text=True, check=False, timeout=seconds
+        [KUBECTL or "kubectl", *arguments],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=seconds,
     )
     if ran.returncode:
         raise ClusterError(f"kubectl {' '.join(arguments)}: {ran.stderr.strip()[-2000:]}")
@@ -64,6 +74,14 @@ class Forward:
         self._thread = threading.Thread(target=self._keep, name=f"forward {self.target}", daemon=True)
         self._thread.start()
 
+    def again(self) -> None:
+        """To a pod that is there now: kubectl notices that its own has gone only when somebody asks."""
+        if process := self._process:
+            process.terminate()
+            process.wait(15)
+        for port in self.ports:
+            _listening(port)
+
     def stop(self) -> None:
         self._stopping.set()
         if self._process:
@@ -74,7 +92,7 @@ class Forward:
         pairs = [f"{here}:{there}" for here, there in self.ports.items()]
         while not self._stopping.is_set():
             self._process = subprocess.Popen(
-                ["kubectl", "--namespace", self.namespace, "port-forward", self.target, *pairs],
+                [KUBECTL or "kubectl", "--namespace", self.namespace, "port-forward", self.target, *pairs],
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 preexec_fn=lambda: die_with_parent(signal.SIGKILL),  # noqa: PLW1509 - execs at once
@@ -89,6 +107,13 @@ class Cluster:
 
     namespace: str
     platform: Platform
+    forwards: list[Forward] = field(default_factory=list[Forward])
+
+    def reach(self) -> None:
+        """The Services, whatever became of the pods behind them."""
+        for forward in self.forwards:
+            forward.again()
+        _answering(self.platform.config)
 
     def kubectl(self, *arguments: str, seconds: float = 120) -> str:
         return _kubectl("--namespace", self.namespace, *arguments, seconds=seconds)
@@ -148,7 +173,7 @@ def _tried(*arguments: str) -> str:
 def applied(overlay: str = "dev", *, kept: str = "") -> Generator[Cluster]:
     """The overlay on a cluster that has none of it, until the end of the block. `kept`: in the namespace of that name,
     which stays and is found again: it saves the start while writing a test."""
-    if shutil.which("kubectl") is None:
+    if KUBECTL is None:
         raise ClusterError("kubectl was not found")
     namespace = kept or f"lyceum-{uuid4().hex[:8]}"
     ports = {name: _free_port() for name in ("app", "content", "postgres", "clickhouse")}
@@ -188,9 +213,8 @@ def applied(overlay: str = "dev", *, kept: str = "") -> Generator[Cluster]:
             forward = Forward(namespace, target, pairs)
             forward.start()
             stack.callback(forward.stop)
-        for port in ports.values():
-            _listening(port)
-        _answering(cluster.platform.config)
+            cluster.forwards.append(forward)
+        cluster.reach()
         yield cluster
 
 
