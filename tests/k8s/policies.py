@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import kubernetes_validate
 from pydantic_settings import BaseSettings
@@ -337,14 +338,14 @@ def settings_of(it: Pod) -> type[BaseSettings]:
     return front.Settings if it.of == "web" else pod.Settings
 
 
-def variables(documents: Documents, it: Pod, container: Document) -> Iterator[str]:
-    """The environment of a container by name, from wherever it comes."""
+def environment(documents: Documents, container: Document) -> Iterator[tuple[str, str]]:
+    """The variables of a container and their values, from wherever they come."""
     for source in container.get("envFrom", ()):
         for kind, reference in (("ConfigMap", "configMapRef"), ("Secret", "secretRef")):
             if reference in source:
-                yield from values(documents, kind, source[reference]["name"])
+                yield from values(documents, kind, source[reference]["name"]).items()
     for entry in container.get("env", ()):
-        yield entry["name"]
+        yield entry["name"], entry["value"]
 
 
 def values(documents: Documents, kind: str, name: str) -> dict[str, str]:
@@ -365,7 +366,7 @@ def configured(documents: Documents) -> list[str]:
         prefix = kind.model_config.get("env_prefix", "")
         for container in it.containers:
             where = f"{it.name}/{container['name']}"
-            names = set(variables(documents, it, container))
+            names = {name for name, _ in environment(documents, container)}
             given = {n.removeprefix(prefix).lower() for n in names if n.startswith(prefix)}
             wrong += [
                 f"{where}: {n} is no variable of ours" for n in sorted(names) if not n.startswith(prefix)
@@ -386,6 +387,43 @@ def _not_for(it: Pod) -> set[str]:
     if it.of == "analytics":
         return NO_DATABASE
     return set() if it.role == "migrate" else {"migration_url"}
+
+
+def addressed(documents: Documents) -> list[str]:
+    """Whatever address a pod goes to inside the cluster, set or by default, is a Service's, and one of its ports."""
+    open_ports = {
+        service["metadata"]["name"]: {port["port"] for port in service["spec"]["ports"]}
+        for service in of_kind(documents, "Service")
+    }
+    wrong: list[str] = []
+    for it in pods(documents):
+        if it.of not in (*SERVICES, "web"):
+            continue
+        fields = settings_of(it).model_fields
+        addresses = {name: str(field.default) for name, field in fields.items() if is_address(name)}
+        for container in it.containers:
+            addresses |= {
+                name: value
+                for variable, value in environment(documents, container)
+                if is_address(name := variable.removeprefix(ENVIRONMENT).lower())
+            }
+        for name in addresses.keys() - _not_for(it):
+            host, port = reached(addresses[name])
+            if host and port not in open_ports.get(host, set()):
+                wrong.append(f"{it.name}: {name} leads to {host}:{port}, which is no Service's port")
+    return wrong
+
+
+def is_address(setting: str) -> bool:
+    return setting == "kafka" or setting.endswith(("_grpc", "_http", "_url"))
+
+
+def reached(address: str) -> tuple[str, int]:
+    """Host and port; no host where it is a folder, or somewhere outside the cluster."""
+    parts = urlsplit(address if "://" in address else f"tcp://{address}")
+    if parts.scheme in ("file", "chdb", "s3", "https"):
+        return "", 0
+    return parts.hostname or "", parts.port or {"postgresql": pod.POSTGRES_PORT}.get(parts.scheme, 80)
 
 
 def referred(documents: Documents) -> list[str]:

@@ -1,7 +1,7 @@
 """The overlay `dev` on a real cluster: from nothing to green, the story, and faults under load. `./lyceum test --k8s`.
 
-Wants KUBECONFIG, and the images of `./lyceum images build` where the cluster finds them. LYCEUM_TEST_NAMESPACE=keep leaves
-the platform there.
+Wants KUBECONFIG, and the images of `./lyceum images build` where the cluster finds them. LYCEUM_TEST_NAMESPACE names a namespace
+that is kept, and found again.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ COURSE = "secure-coding-basics"
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    with applied(keep=os.environ.get("LYCEUM_TEST_NAMESPACE") == "keep") as made:
+    with applied(kept=os.environ.get("LYCEUM_TEST_NAMESPACE", "")) as made:
         yield made
 
 
@@ -39,6 +39,7 @@ async def under_load(cluster: Cluster) -> AsyncGenerator[Load]:
         hired = len(load.hired)
         await load.until(lambda it: len(it.hired) > hired + 5)
     await load.deliver_rest()
+    await asyncio.to_thread(cluster.reach)
     await cluster.platform.settled(seconds=300)
     assert [*load.broken, *await audit(cluster.platform.config), *await load.discrepancies()] == []
 

@@ -1,8 +1,6 @@
 """The overlays hold to the policies, without a cluster; and no policy sleeps: each sees a fault planted for it."""
 
-import base64
 import copy
-import importlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,7 +18,6 @@ from tests.k8s import policies
 from tests.k8s.policies import Documents, Pod
 
 ALL = sorted(folder.name for folder in OVERLAYS.iterdir() if (folder / "kustomization.yaml").exists())
-KEY = base64.b64encode(b"k" * 32).decode()
 
 Check = Callable[[Documents], list[str]]
 CHECKS: dict[str, Check] = {
@@ -32,23 +29,9 @@ CHECKS: dict[str, Check] = {
     "disruptable": policies.disruptable,
     "walled": policies.walled,
     "configured": policies.configured,
+    "addressed": policies.addressed,
     "referred": policies.referred,
 }
-
-
-@pytest.fixture(scope="module")
-def services() -> Mapping[str, Service]:
-    """Building one does no I/O."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LYCEUM_IDENTITY_SECRET_KEY", KEY)
-        patch.setenv("LYCEUM_ASSESSMENT_MASTER_KEY", KEY)
-        patch.setenv("LYCEUM_CONTENT_URL", "file:///tmp")
-        return {
-            name: importlib.import_module(f"{name}.app").build(
-                importlib.import_module(f"{name}.settings").Settings()
-            )
-            for name in SERVICES
-        }
 
 
 @pytest.fixture(scope="module")
@@ -211,6 +194,21 @@ FAULTS: dict[str, Fault] = {
         lambda d: _data(d, "ConfigMap", "catalog").update(PGPASSWORD="x"),
         "PGPASSWORD is no variable of ours",
     ),
+    "an address where nobody is": Fault(
+        "addressed",
+        lambda d: _data(d, "ConfigMap", "lyceum").update(LYCEUM_JWKS_URL="http://identity-http:8080/jwks"),
+        "jwks_url leads to identity-http:8080",
+    ),
+    "a port that is not the Service's": Fault(
+        "addressed",
+        lambda d: _data(d, "ConfigMap", "lyceum").update(LYCEUM_ANALYTICS_GRPC="analytics:9191"),
+        "analytics_grpc leads to analytics:9191",
+    ),
+    "a front door that leads to nobody": Fault(
+        "addressed",
+        lambda d: d["Service", "catalog"]["metadata"].update(name="catalogue"),
+        "web-serve: catalog_http leads to catalog:8080",
+    ),
     "a Secret that is not there": Fault(
         "referred",
         lambda d: _forget(d, "Secret", "kafka"),
@@ -267,7 +265,7 @@ def test_only_migrations_have_the_owners_password(rendered: dict[str, Documents]
             it.role
             for it in map(Pod, (d for d in documents if d["kind"] in policies.WORKLOADS))
             for container in it.containers
-            if "LYCEUM_MIGRATION_URL" in policies.variables(documents, it, container)
+            if "LYCEUM_MIGRATION_URL" in dict(policies.environment(documents, container))
         }
         assert having == {"migrate"}, overlay
 

@@ -42,10 +42,12 @@ client_app = typer.Typer(no_args_is_help=True, help="API clients.")
 person_app = typer.Typer(no_args_is_help=True, help="People of a tenant.")
 webhook_app = typer.Typer(no_args_is_help=True, help="Where HR systems deliver.")
 images_app = typer.Typer(no_args_is_help=True, help="Container images, for clusters.")
+keys_app = typer.Typer(no_args_is_help=True, help="The keys that sign access tokens.")
 app.add_typer(parked_app, name="parked")
 app.add_typer(tenant_app, name="tenant")
 app.add_typer(client_app, name="client")
 app.add_typer(webhook_app, name="webhook")
+app.add_typer(keys_app, name="keys")
 app.add_typer(person_app, name="person")
 app.add_typer(images_app, name="images")
 
@@ -556,6 +558,12 @@ def webhook_rotate(
     """A new secret; the one before stays valid for a while."""
     body = {"overlap_hours": overlap_hours, "tenant_slug": tenant}
     show_once(Operator(installed(data)).call("POST", f"/api/identity/webhooks/{endpoint_id}/rotate", body))
+
+
+@keys_app.command("rotate")
+def keys_rotate(data: Data = None) -> None:
+    """A new signing key: announced now, it signs in two minutes; tokens of the old one stay good until they end."""
+    show_once(Operator(installed(data)).call("POST", "/api/identity/keys/rotate"))
 
 
 @person_app.command("erase")

@@ -24,11 +24,11 @@ class Settings(KitSettings):
     web_content_port: int = Field(
         default=0, ge=0, le=65535, description="A second port, for packages; 0: one port for both."
     )
-    identity_http: str = "http://identity-http:8080"
-    catalog_http: str = "http://catalog-http:8080"
-    enrollment_http: str = "http://enrollment-http:8080"
-    assessment_http: str = "http://assessment-http:8080"
-    analytics_http: str = "http://analytics-http:8080"
+    identity_http: str = "http://identity:8080"
+    catalog_http: str = "http://catalog:8080"
+    enrollment_http: str = "http://enrollment:8080"
+    assessment_http: str = "http://assessment:8080"
+    analytics_http: str = "http://analytics:8080"
 
 
 class Alive:

@@ -91,7 +91,7 @@ class Proxy:
     def __init__(self, base_url: str) -> None:
         # No time-out on reading: uploads are checked before they are answered; the service has its own limits.
         self._client = httpx.AsyncClient(
-            base_url=base_url, timeout=httpx.Timeout(60, connect=2), trust_env=False
+            base_url=base_url, timeout=httpx.Timeout(60, connect=5), trust_env=False
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

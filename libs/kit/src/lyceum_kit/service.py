@@ -279,6 +279,7 @@ def main(build: Callable[[S], Service], settings_class: type[S]) -> None:
         from lyceum_kit import migrations
 
         settings = settings_class()
+        logs.configure(settings)
         asyncio.run(migrations.wait(build(settings).name, settings.database_url.get_secret_value()))
 
     @cli.command()

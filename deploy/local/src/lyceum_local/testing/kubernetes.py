@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -24,11 +25,16 @@ from uuid import uuid4
 import yaml
 
 from lyceum_local.config import Config, Secrets
-from lyceum_local.paths import repository
+from lyceum_local.paths import SERVICES, repository
 from lyceum_local.postgres import die_with_parent
+from lyceum_local.remote import readiness
 from lyceum_local.testing import Platform
 
 OVERLAYS = repository() / "deploy" / "k8s" / "overlays"
+# The environment's own first: it comes with the tools for tests, and a machine may have none.
+KUBECTL = shutil.which(
+    "kubectl", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+)
 
 
 class ClusterError(Exception):
@@ -42,7 +48,12 @@ def render(folder: Path) -> list[dict[str, Any]]:
 
 def _kubectl(*arguments: str, text: str | None = None, seconds: float = 120) -> str:
     ran = subprocess.run(
-        ["kubectl", *arguments], input=text, capture_output=True, text=True, check=False, timeout=seconds
+        [KUBECTL or "kubectl", *arguments],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=seconds,
     )
     if ran.returncode:
         raise ClusterError(f"kubectl {' '.join(arguments)}: {ran.stderr.strip()[-2000:]}")
@@ -63,6 +74,14 @@ class Forward:
         self._thread = threading.Thread(target=self._keep, name=f"forward {self.target}", daemon=True)
         self._thread.start()
 
+    def again(self) -> None:
+        """To a pod that is there now: kubectl notices that its own has gone only when somebody asks."""
+        if process := self._process:
+            process.terminate()
+            process.wait(15)
+        for port in self.ports:
+            _listening(port)
+
     def stop(self) -> None:
         self._stopping.set()
         if self._process:
@@ -73,7 +92,7 @@ class Forward:
         pairs = [f"{here}:{there}" for here, there in self.ports.items()]
         while not self._stopping.is_set():
             self._process = subprocess.Popen(
-                ["kubectl", "--namespace", self.namespace, "port-forward", self.target, *pairs],
+                [KUBECTL or "kubectl", "--namespace", self.namespace, "port-forward", self.target, *pairs],
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 preexec_fn=lambda: die_with_parent(signal.SIGKILL),  # noqa: PLW1509 - execs at once
@@ -88,6 +107,13 @@ class Cluster:
 
     namespace: str
     platform: Platform
+    forwards: list[Forward] = field(default_factory=list[Forward])
+
+    def reach(self) -> None:
+        """The Services, whatever became of the pods behind them."""
+        for forward in self.forwards:
+            forward.again()
+        _answering(self.platform.config)
 
     def kubectl(self, *arguments: str, seconds: float = 120) -> str:
         return _kubectl("--namespace", self.namespace, *arguments, seconds=seconds)
@@ -144,12 +170,14 @@ def _tried(*arguments: str) -> str:
 
 
 @contextmanager
-def applied(overlay: str = "dev", *, keep: bool = False) -> Generator[Cluster]:
-    """The overlay on a cluster that has none of it, until the end of the block; `keep` leaves it there."""
-    if shutil.which("kubectl") is None:
+def applied(overlay: str = "dev", *, kept: str = "") -> Generator[Cluster]:
+    """The overlay on a cluster that has none of it, until the end of the block. `kept`: in the namespace of that name,
+    which stays and is found again: it saves the start while writing a test."""
+    if KUBECTL is None:
         raise ClusterError("kubectl was not found")
-    namespace = f"lyceum-{uuid4().hex[:8]}"
+    namespace = kept or f"lyceum-{uuid4().hex[:8]}"
     ports = {name: _free_port() for name in ("app", "content", "postgres", "clickhouse")}
+    ports |= _ports_before(kept) if kept else {}
     folder = Path(tempfile.mkdtemp(prefix="lyceum-k8s-"))
     (folder / "kustomization.yaml").write_text(
         yaml.safe_dump(
@@ -173,7 +201,7 @@ def applied(overlay: str = "dev", *, keep: bool = False) -> Generator[Cluster]:
         stack.callback(shutil.rmtree, folder)
         platform = Platform(Config(folder, ports, _secrets(render(folder))))
         cluster = Cluster(namespace, platform)
-        if not keep:
+        if not kept:
             stack.callback(_kubectl, "delete", "namespace", namespace, "--wait=true", seconds=300)
         _kubectl("apply", "--kustomize", str(folder))
         cluster.ready()
@@ -185,9 +213,29 @@ def applied(overlay: str = "dev", *, keep: bool = False) -> Generator[Cluster]:
             forward = Forward(namespace, target, pairs)
             forward.start()
             stack.callback(forward.stop)
-        for port in ports.values():
-            _listening(port)
+            cluster.forwards.append(forward)
+        cluster.reach()
         yield cluster
+
+
+def _ports_before(namespace: str) -> dict[str, int]:
+    """The origins that a kept platform believes to have."""
+    asked = ("--namespace", namespace, "get", "configmaps", "--output=json")
+    for found in json.loads(_kubectl(*asked))["items"]:
+        if "LYCEUM_APP_ORIGIN" in found["data"]:
+            named = {"app": "LYCEUM_APP_ORIGIN", "content": "LYCEUM_CONTENT_ORIGIN"}
+            return {name: int(found["data"][key].rpartition(":")[2]) for name, key in named.items()}
+    return {}
+
+
+def _answering(config: Config, *, seconds: float = 120) -> None:
+    """Ready pods are one thing; that the cluster's network knows of them is another, a moment later."""
+    end = time.monotonic() + seconds
+    for service in SERVICES:
+        while not (told := readiness(config, service))[0]:
+            if time.monotonic() > end:
+                raise ClusterError(f"{service} does not answer through the front door: {told[1]}")
+            time.sleep(0.3)
 
 
 def _secrets(rendered: Sequence[Mapping[str, Any]]) -> Secrets:
