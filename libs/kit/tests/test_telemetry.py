@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
-from opentelemetry.trace import INVALID_SPAN, SpanKind, use_span
+from opentelemetry.trace import INVALID_SPAN, SpanKind, StatusCode, use_span
 from prometheus_client import REGISTRY
 
 from lyceum_kit import telemetry
@@ -53,6 +53,21 @@ def test_an_event_is_handled_in_the_trace_that_made_it() -> None:
     assert span.attributes is not None
     assert span.attributes[telemetry.EVENT_ID] == str(event.id)
     assert span.attributes[telemetry.POSITION] == 17
+
+
+def test_events_that_are_handled_at_once_have_spans_side_by_side_each_in_its_own_trace() -> None:
+    finished = spans()
+    made: list[Meta] = []
+    for _ in range(3):
+        with telemetry.span("webhook"):
+            made.append(meta(telemetry.current_traceparent()))
+    with pytest.raises(OSError), telemetry.event_spans("insert", made, consumer="analytics"):  # noqa: PT011, PT012
+        assert telemetry.current_traceparent() == ""
+        raise OSError
+    some = [s for s in finished.get_finished_spans() if s.name == "insert"]
+    parents = [f"{s.parent.trace_id:032x}-{s.parent.span_id:016x}" for s in some if s.parent]
+    assert parents == [event.traceparent[3:52] for event in made]
+    assert {s.status.status_code for s in some} == {StatusCode.ERROR}
 
 
 @pytest.mark.parametrize("traceparent", ["", "nonsense", "00-" + "0" * 32 + "-" + "0" * 16 + "-01"])

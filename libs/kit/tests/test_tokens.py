@@ -249,6 +249,16 @@ async def test_a_withdrawn_key_dies_within_ten_minutes() -> None:
         await issuer.verifier.verify(token)
 
 
+async def test_a_token_that_was_good_ends_with_its_time() -> None:
+    keys, ahead = Keys.generate(), 0.0
+    verifier = Verifier.from_keys(keys, "lyceum", clock=lambda: time.time() + ahead)
+    token = sign_token(keys, ADA, issuer="lyceum", lifetime=timedelta(minutes=5))
+    assert await verifier.verify(token) == ADA
+    ahead = 320
+    with pytest.raises(Unauthenticated):
+        await verifier.verify(token)
+
+
 async def test_a_retired_key_still_verifies_after_rotation() -> None:
     before = Keys.generate()
     token = sign_token(before, ADA, issuer="lyceum", lifetime=timedelta(minutes=5))
