@@ -28,6 +28,7 @@ from enrollment.store import book
 from enrollment.store.book import Books
 from lyceum.catalog.v1.events_pb2 import CoursePublished, Module
 from lyceum_kit.db import dsn
+from lyceum_kit.ids import new_id
 from lyceum_kit.ledger import Ledger, Tx
 from lyceum_kit.service import Service
 from lyceum_kit.timers import Timers
@@ -213,7 +214,7 @@ async def _company(server: str, people: int, conditions: list[Condition]) -> Asy
 
 async def _fill(owner: asyncpg.Connection, tenant: UUID, people: int) -> None:
     chance = random.Random(7)  # noqa: S311 - the same every time
-    rows = ((tenant, uuid4(), _facts(chance)) for _ in range(people))
+    rows = ((tenant, new_id(), _facts(chance)) for _ in range(people))
     await owner.execute("CREATE TEMP TABLE loaded (tenant uuid, person_id uuid, facts text)")
     await owner.copy_records_to_table("loaded", records=[(t, p, json.dumps(f)) for t, p, f in rows])
     await owner.execute(

@@ -200,11 +200,21 @@ async def test_sql_finds_exactly_who_matches(database: Callable[[str], Awaitable
 
 
 def test_an_index_tries_few_rules_for_a_person() -> None:
+    """A thousand rules, each for one of 100 departments together with one of ten titles."""
     rules = [
-        (n, All((Compare("department", "is", (f"D{n % 100}",)), Compare("status", "is", ("active",)))))
+        (
+            n,
+            All(
+                (
+                    Compare("department", "is", (f"D{n % 100}",)),
+                    Compare("job_title", "in", (f"T{n % 1000 // 100}", "Z")),
+                )
+            ),
+        )
         for n in range(1000)
     ]
     index = RuleIndex[int].of(rules)
-    assert index.attributes == ("department",)  # not the status everybody has
-    assert max(len(entries) for entries in index.filed.values()) == 10
-    assert not index.unfiled
+    tried = [len(entries) for by_values in index.filed.values() for entries in by_values.values()]
+    assert sum(tried) == 2000  # under both titles
+    assert sorted({*tried}) == [1, 10]  # ten rules share a department and the title Z
+    assert index.find({"department": "D7", "job_title": "T3"}) == [307]

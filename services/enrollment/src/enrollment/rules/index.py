@@ -1,12 +1,13 @@
 """PURE. Which rules a person matches, without trying every rule.
 
-Most conditions demand an equality ("department is Engineering"). A rule is filed under the (attribute, value) pairs one
-of which a person must have for it to match, choosing the demand with the fewest rules filed alike; rules without any
-demand are tried for everybody. What the index finds is always confirmed by `matches`.
+Most conditions demand equalities ("department is Engineering and job title is Nurse"). A rule is filed under the
+(attribute, value) pairs that a person must have together for it to match, starting with the demands that the fewest
+rules share; rules without any demand are filed under no pairs, and tried for everybody. What the index finds is always
+confirmed by `matches`.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -15,6 +16,10 @@ from enrollment.rules.conditions import All, Any, Compare, Condition, Facts, Not
 R = TypeVar("R")
 Pair = tuple[str, str]
 Demand = frozenset[Pair]  # one of these must hold
+Key = frozenset[Pair]  # all of these must hold
+
+TOGETHER = 3  # demands
+MOST_KEYS = 32  # of a rule
 
 
 def demands(condition: Condition) -> list[Demand]:
@@ -33,42 +38,48 @@ def demands(condition: Condition) -> list[Demand]:
             return [frozenset[Pair]().union(*(min(choices, key=len) for choices in each))]
 
 
+def keys(wanted: Iterable[Demand]) -> set[Key]:
+    """The combinations of pairs, one of each demand, under which a rule is filed: as many demands as make a few."""
+    found: set[Key] = {frozenset()}
+    for demand in wanted:
+        longer = {key | {pair} for key in found for pair in demand}
+        # Nobody has two departments at once.
+        possible = {key for key in longer if len({attribute for attribute, _ in key}) == len(key)}
+        if len(possible) > MOST_KEYS and found != {frozenset[Pair]()}:
+            continue
+        found = possible
+    return found
+
+
 @dataclass(frozen=True)
 class RuleIndex(Generic[R]):
     """Built once for a set of rules; `find` is then cheap for each person."""
 
-    filed: Mapping[Pair, tuple[tuple[R, Condition], ...]] = field(
-        default_factory=dict[Pair, "tuple[tuple[R, Condition], ...]"]
+    # By the attributes that matter together, then by a person's values of them.
+    filed: Mapping[tuple[str, ...], Mapping[tuple[str, ...], Sequence[tuple[R, Condition]]]] = field(
+        default_factory=dict[tuple[str, ...], "Mapping[tuple[str, ...], Sequence[tuple[R, Condition]]]"]
     )
-    unfiled: tuple[tuple[R, Condition], ...] = ()
-    attributes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, rules: Iterable[tuple[R, Condition]]) -> "RuleIndex[R]":
         rules = list(rules)
         wanted = [demands(condition) for _, condition in rules]
         popular = Counter(pair for choices in wanted for demand in choices for pair in demand)
-        filed: dict[Pair, list[tuple[R, Condition]]] = {}
-        unfiled: list[tuple[R, Condition]] = []
+        filed: dict[tuple[str, ...], dict[tuple[str, ...], list[tuple[R, Condition]]]] = {}
         for rule, choices in zip(rules, wanted, strict=True):
-            if not choices:
-                unfiled.append(rule)
-                continue
-            best = min(choices, key=lambda demand: sum(popular[pair] for pair in demand))
-            for pair in best:
-                filed.setdefault(pair, []).append(rule)
-        return cls(
-            {pair: tuple(some) for pair, some in filed.items()},
-            tuple(unfiled),
-            tuple(sorted({attribute for attribute, _ in filed})),
-        )
+            choices.sort(key=lambda demand: sum(popular[pair] for pair in demand))
+            for key in keys(choices[:TOGETHER]):
+                pairs = sorted(key)
+                by_values = filed.setdefault(tuple(attribute for attribute, _ in pairs), {})
+                by_values.setdefault(tuple(value for _, value in pairs), []).append(rule)
+        return cls(filed)
 
     def find(self, facts: Facts) -> list[R]:
-        """The rules that match. A rule is filed under several values of one attribute or of several; found once."""
-        found: list[R] = [rule for rule, condition in self.unfiled if matches(condition, facts)]
+        """The rules that match. A rule may be filed under several keys that a person has; found once."""
+        found: list[R] = []
         seen: set[int] = set()
-        for attribute in self.attributes:
-            for entry in self.filed.get((attribute, facts.get(attribute, "")), ()):
+        for attributes, by_values in self.filed.items():
+            for entry in by_values.get(tuple(facts.get(a, "") for a in attributes), ()):
                 if id(entry) not in seen and matches(entry[1], facts):
                     seen.add(id(entry))
                     found.append(entry[0])

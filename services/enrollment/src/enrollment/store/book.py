@@ -139,25 +139,6 @@ def _fresh(tenant: UUID, rule: ActiveRule) -> ColumnElement[bool]:
     )
 
 
-def _settled(tenant: UUID, rule: ActiveRule) -> ColumnElement[bool]:
-    """Who has all that this version of the rule asks for, by this version, and nothing by an older one.
-
-    For them a pass changes nothing, so that it need not read them. Paths have courses of their own: not told here.
-    """
-    if rule.draft.path_ids:
-        return literal(False)
-    by_rule = (
-        select(grounds.c.person_id)
-        .where(grounds.c.tenant == tenant, grounds.c.rule_id == rule.rule_id)
-        .group_by(grounds.c.person_id)
-        .having(
-            func.count() == len(rule.draft.course_ids),
-            func.bool_and(grounds.c.rule_version == rule.rule_version),
-        )
-    )
-    return people.c.person_id.in_(by_rule)
-
-
 async def concerned(
     conn: AsyncConnection,
     tenant: UUID,
@@ -174,20 +155,29 @@ async def concerned(
     With `rule`, without those who match and for whom it has nothing left to do; and it tells who is fresh.
     """
     match = and_(where(condition), people.c.status != "terminated") if condition else literal(False)
-    # Lists that are made once, not looked up for each person.
-    held = people.c.person_id.in_(
-        select(grounds.c.person_id).where(grounds.c.tenant == tenant, grounds.c.rule_id == rule_id)
+    # Lists that are made once, not looked up for each person: who holds what by the rule, and who follows its paths.
+    count, newest = func.count(), func.bool_and(grounds.c.rule_version == (rule.rule_version if rule else 0))
+    done = and_(count == len(rule.draft.course_ids), newest) if rule else literal(False)
+    held = (
+        select(grounds.c.person_id, done.label("done"))
+        .where(grounds.c.tenant == tenant, grounds.c.rule_id == rule_id)
+        .group_by(grounds.c.person_id)
+        .subquery()
     )
     followed = people.c.person_id.in_(
         select(path_enrollments.c.person_id).where(
             path_enrollments.c.tenant == tenant, path_enrollments.c.rule_ids.contains([rule_id])
         )
     )
+    # Paths have courses of their own: whether a rule that names some is done is not told here.
+    settled = literal(False) if rule and rule.draft.path_ids else func.coalesce(held.c.done, False)
     # CASE, so that a condition is evaluated once for each person.
-    wanted = not_(_settled(tenant, rule)) if rule else literal(True)
+    chosen = case((match, not_(settled)), else_=or_(held.c.person_id.is_not(None), followed))
     fresh = and_(match, _fresh(tenant, rule)) if rule else literal(False)
-    statement = select(people, match.label("matched"), fresh.label("fresh")).where(
-        people.c.tenant == tenant, case((match, wanted), else_=or_(held, followed))
+    statement = (
+        select(people, match.label("matched"), fresh.label("fresh"))
+        .outerjoin(held, held.c.person_id == people.c.person_id)
+        .where(people.c.tenant == tenant, chosen)
     )
     if after:
         statement = statement.where(people.c.person_id > after)
