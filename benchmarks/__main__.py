@@ -31,7 +31,7 @@ async def run(name: str, *, short: bool) -> list[Figure]:
     return await module.run(module.SHORT if short else module.FULL)
 
 
-def page(command: str, figures: Sequence[Figure]) -> str:
+def page(command: str, figures: Sequence[Figure], *, whole: bool) -> str:
     """docs/benchmarks.md."""
     about = machine()
     packages = ", ".join(f"{name} {version}" for name, version in about["packages"].items())
@@ -42,7 +42,7 @@ ClickHouse: read the ratios, not the absolutes. Medians of at least three. `./ly
 error where a target is missed; `./lyceum bench rules relay` runs some; their short form, which only shows that they still
 measure, is part of `./lyceum test`. PostgreSQL waits for the disk in all of them, as in production.
 
-Last full run: {datetime.now(UTC):%d %B %Y}, by
+Last {"full run" if whole else "run, of some of them"}: {datetime.now(UTC):%d %B %Y}, by
 
     {command}
 
@@ -74,7 +74,7 @@ def main() -> None:
     print(as_markdown(figures))
     if arguments.page:
         command = "./lyceum bench" + "".join(f" {word}" for word in sys.argv[1:])
-        arguments.page.write_text(page(command, figures), encoding="utf-8")
+        arguments.page.write_text(page(command, figures, whole=not arguments.names), encoding="utf-8")
     if arguments.json:
         arguments.json.write_text(json.dumps(as_json(figures), indent=1, ensure_ascii=False))
     sys.exit(0 if all(f.met for f in figures) else 1)

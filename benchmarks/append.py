@@ -79,7 +79,7 @@ async def run(size: Size) -> list[Figure]:
             one[1],
             AGAINST,
             because="Begin, tenant, append, commit and notify are a round trip each, and one writer has nothing to share"
-            " them with; both wait for the same disk. Tenant and begin in one message would save a fifth",
+            " them with; both wait for the same disk. Begin and tenant in one message would save one",
         ),
         Figure(f"append, {WRITERS} writers", many[0], "events/s", 10, "at least", many[1], AGAINST),
         Figure(

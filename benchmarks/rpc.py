@@ -91,8 +91,8 @@ async def run(size: Size) -> list[Figure]:
             "at least",
             calls[1],
             "bare servicer",
-            because="Each call verifies a signed token, opens a span and counts its time; the bare servicer does nothing."
-            " A cache of verified tokens would save most",
+            because="Each call has its claims checked, opens a span, gets a deadline and is counted; the bare servicer"
+            " does nothing. All of it is Python around grpc.aio's own 0.3 ms",
         ),
         Figure("gRPC list", lists[0], "rows/s", 10, "at least", lists[1], "one row a message"),
     ]
