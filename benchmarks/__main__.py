@@ -9,6 +9,8 @@ import json
 import pkgutil
 import sys
 import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import benchmarks
@@ -29,10 +31,32 @@ async def run(name: str, *, short: bool) -> list[Figure]:
     return await module.run(module.SHORT if short else module.FULL)
 
 
+def page(command: str, figures: Sequence[Figure]) -> str:
+    """docs/benchmarks.md."""
+    about = machine()
+    packages = ", ".join(f"{name} {version}" for name, version in about["packages"].items())
+    return f"""# Benchmarks
+
+Each figure stands beside a floor or a peer that was measured in the same run, by turns, on the same PostgreSQL, Kafka or
+ClickHouse: read the ratios, not the absolutes. Medians of at least three. `./lyceum bench` runs them all and ends with an
+error where a target is missed; `./lyceum bench rules relay` runs some; their short form, which only shows that they still
+measure, is part of `./lyceum test`. PostgreSQL waits for the disk in all of them, as in production.
+
+Last full run: {datetime.now(UTC):%d %B %Y}, by
+
+    {command}
+
+on {about["cores"]} cores ({about["cpu"]}), {about["memory_gb"]} GB, {about["system"]}, Python {about["python"]},
+{packages}.
+
+{as_markdown(figures)}"""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="./lyceum bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(names())}; all without one")
     parser.add_argument("--short", action="store_true", help="tiny sizes: shows that they run, tells nothing")
+    parser.add_argument("--page", type=Path, help="also write them as a page of the docs: docs/benchmarks.md")
     parser.add_argument("--json", type=Path, help="also write the figures there")
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(names()):
@@ -46,6 +70,9 @@ def main() -> None:
         figures += found
     print(json.dumps(machine()))
     print(as_markdown(figures))
+    if arguments.page:
+        command = "./lyceum bench" + "".join(f" {word}" for word in sys.argv[1:])
+        arguments.page.write_text(page(command, figures), encoding="utf-8")
     if arguments.json:
         arguments.json.write_text(json.dumps(as_json(figures), indent=1, ensure_ascii=False))
     sys.exit(0 if all(f.met for f in figures) else 1)

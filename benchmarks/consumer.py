@@ -59,7 +59,9 @@ async def run(size: Size) -> list[Figure]:
     return [
         Figure(
             "consumer, CPU a message", median(ours), "µs", 2, "at most", median(raw), "aiokafka + decode",
-            note="ours keeps its place in PostgreSQL, checks the chain of ids, opens a span and runs a handler",
+            note="Ours keeps its place in PostgreSQL, checks the chain of ids, opens a span and runs a handler",
+            because="A span, a transaction object and a handler for each event, 14 headers read in Python. Handlers"
+            " that take a batch, and spans for traced events only, would save most of it",
         )
     ]  # fmt: skip
 

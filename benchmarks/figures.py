@@ -20,7 +20,8 @@ class Figure:
     """`value` held against `floor`, both in `unit`. The ratio must be at least, or at most, `target`.
 
     A limit without a peer (milliseconds, say) has no floor: then the value itself is held against the target. Without
-    a target it only tells where the time goes.
+    a target it only tells where the time goes. `because`: shown where the target is missed, the reason and what it
+    would take.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Figure:
     floor: float | None = None
     against: str = ""
     note: str = ""
+    because: str = ""
 
     @property
     def ratio(self) -> float | None:
@@ -96,7 +98,7 @@ def as_markdown(figures: Sequence[Figure]) -> str:
             "" if f.target is None else f"{sign} {f.target:g}" + ("" if f.floor is not None else f" {f.unit}")
         )
         verdict = "" if f.target is None else "met" if f.met else "**missed**"
-        told = ": ".join(part for part in (verdict, f.note) if part)
+        told = ". ".join(part for part in (verdict, f.note, "" if f.met else f.because) if part)
         lines.append(f"| {f.name} | {_number(f.value)} {f.unit} | {floor} | {ratio} | {target} | {told} |")
     return "\n".join(lines) + "\n"
 

@@ -99,7 +99,12 @@ async def run(size: Size) -> list[Figure]:
     cpu = {name: sorted(some)[len(some) // 2] for name, some in used.items()}
     peers = "FastAPI, pydantic, no store"
     return [
-        Figure(f"webhooks, {IN_FLIGHT} in flight", rates[0], "requests/s", 1, "at least", rates[1], peers),
+        Figure(
+            f"webhooks, {IN_FLIGHT} in flight", rates[0], "requests/s", 1, "at least", rates[1], peers,
+            because="Each message is settled before it is answered: record, person, department, manager, event. They"
+            " share a commit, but not their statements. An inbox that only keeps the message, or one `hear` for all"
+            " messages of a commit, would",
+        ),
         Figure("webhooks, CPU of the server's process", cpu["ours"], "µs", None, "at most", cpu["peer"], peers),
         Figure("webhooks, p99", percentile(waits, 0.99), "ms"),
         Figure(

@@ -83,7 +83,17 @@ async def run(size: Size) -> list[Figure]:
         await bare.stop(0)
     at_once = f"gRPC unary, {IN_FLIGHT} in flight"
     return [
-        Figure(at_once, calls[0], "calls/s", 0.6, "at least", calls[1], "bare servicer"),
+        Figure(
+            at_once,
+            calls[0],
+            "calls/s",
+            0.6,
+            "at least",
+            calls[1],
+            "bare servicer",
+            because="Each call verifies a signed token, opens a span and counts its time; the bare servicer does nothing."
+            " A cache of verified tokens would save most",
+        ),
         Figure("gRPC list", lists[0], "rows/s", 10, "at least", lists[1], "one row a message"),
     ]
 

@@ -136,6 +136,36 @@ async def test_activating_a_rule_enrols_whoever_is_there_already_in_chunks(schoo
         assert (await school.has(person))[SECURITY]["state"] == "withdrawn"
 
 
+async def test_a_pass_reads_nobody_for_whom_its_rule_is_done(school: Any, facts: Any) -> None:
+    await school.hire(ADA)
+    await school.hire(GRACE)
+    await school.hire(HANS, "Sales")
+    rule_id = await school.rule(course_ids=[SECURITY, PITCHING], due_in_days=30)
+
+    async def concerned(*, as_a_pass: bool = True) -> list[str]:
+        async with school.ledger.read(school.tenant) as conn:
+            active = (await book.Books().read(conn, school.tenant)).active[rule_id]
+            found = await book.concerned(
+                conn, school.tenant, rule_id, active.draft.condition, after=None, limit=9, lock=False,
+                rule=active if as_a_pass else None,
+            )  # fmt: skip
+        return [c.person.person_id for c in found]
+
+    assert await concerned() == []
+    assert await concerned(as_a_pass=False) == [GRACE, ADA]
+    await school.leave(ADA)
+    await school.rehire(ADA)
+    assert await concerned() == []
+    async with school.as_("admin") as http:
+        said = {"name": "Less", "condition": facts.is_("department", "Engineering"), "course_ids": [SECURITY]}
+        answer = await http.put(f"/api/enrollment/rules/{rule_id}", json=said)
+        assert answer.status_code == 200, answer.text
+        await http.post(f"/api/enrollment/rules/{rule_id}/activate")
+    assert await concerned() == [GRACE, ADA]
+    await school.settle()
+    assert await concerned() == []
+
+
 async def test_a_new_version_of_a_rule_holds_only_once_it_is_activated(school: Any, facts: Any) -> None:
     await school.hire(ADA, "Engineering")
     await school.hire(HANS, "Sales")

@@ -18,6 +18,7 @@ from lyceum_kit.ledger import Tx
 
 SECURITY = "01990000-0000-7000-8000-0000000000c1"
 ONBOARDING = "01990000-0000-7000-8000-0000000000c2"
+PITCHING = "01990000-0000-7000-8000-0000000000c3"
 ENGINEERING_PATH = "01990000-0000-7000-8000-0000000000f1"
 AT_ONCE = 8  # pairs
 
@@ -114,6 +115,7 @@ async def test_the_tables_are_what_the_streams_say(school: Any, facts: Any, ids:
     await school.rule(
         name="Berlin", condition=facts.is_("location", "Berlin"), course_ids=[SECURITY], due_in_days=3
     )
+    await school.rule(name="Pitch", course_ids=[PITCHING], due_in_days=5)  # in sets: nobody has had it before
     for module in ("m1", "m2"):
         await school.finish((await school.has(people[0]))[SECURITY], module, score=70.0)
     await school.finish((await school.has(people[1]))[SECURITY], "m1")

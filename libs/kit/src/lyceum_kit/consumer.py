@@ -330,7 +330,7 @@ class HandlerSink:
                 if db.is_outage(e) or db.is_race(e):
                     raise
                 raise Poison(record, e) from e
-        telemetry.EVENTS_HANDLED.labels(self.consumer, spelled(meta.type)).inc()
+        telemetry.events_handled(self.consumer, spelled(meta.type)).inc()
         return published
 
     async def _advance(

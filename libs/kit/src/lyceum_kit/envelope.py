@@ -146,24 +146,22 @@ def read_record(
     offset: int = -1,
 ) -> Record:
     """Never raises: what cannot be read comes back with `meta=None`, to be checked against the ledger."""
+    text = (key or b"").decode(errors="replace")
     try:
         # A key and a body every event has, if only an empty one; a tombstone is not the producer's.
         meta = None if key is None or value is None else _meta(feed, partition, headers)
     except (KeyError, ValueError):
         meta = None
-    return Record(
-        feed=feed,
-        partition=partition,
-        position=_number(headers, "ce_feedposition"),
-        generation=_number(headers, "ce_feedgeneration"),
-        previous=_text(headers, "ce_feedprevious"),
-        id=_text(headers, "ce_id"),
-        key=(key or b"").decode(errors="replace"),
-        value=value or b"",
-        headers=tuple(headers),
-        meta=meta,
-        offset=offset,
-    )
+    if meta:
+        place = (meta.position, meta.generation, meta.previous, str(meta.id))
+    else:  # whatever of it can be read
+        place = (
+            _number(headers, "ce_feedposition"),
+            _number(headers, "ce_feedgeneration"),
+            _text(headers, "ce_feedprevious"),
+            _text(headers, "ce_id"),
+        )
+    return Record(feed, partition, *place, text, value or b"", tuple(headers), meta, offset)
 
 
 def decode(message_type: type[Message], record: Record) -> Message:

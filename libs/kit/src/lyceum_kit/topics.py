@@ -55,6 +55,7 @@ def feeds() -> dict[str, Feed]:
     }
 
 
+@cache
 def spelled(type_name: str) -> str:
     """`lyceum.identity.v1.UserProvisioned` as prose, logs and metrics spell it: `user-provisioned`."""
     name = type_name.rpartition(".")[2]

@@ -112,7 +112,7 @@ class ClickHouseSink:
         }
         for record in run:
             assert record.meta
-            telemetry.EVENTS_HANDLED.labels(CONSUMER, record.meta.type.rpartition(".")[2]).inc()
+            telemetry.events_handled(CONSUMER, record.meta.type.rpartition(".")[2]).inc()
         return after
 
     async def raise_alarm(self, partition: Partition, alarm: str) -> None:

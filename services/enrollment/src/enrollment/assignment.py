@@ -85,6 +85,14 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Copies:
+    """A first change that several people have alike: only whose it is differs. `who`: (enrolment, person)."""
+
+    change: Change
+    who: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
 class PathChange:
     """`events` may be empty: another rule assigns the same path now."""
 
@@ -166,6 +174,44 @@ def plan(
         if change:
             changes.append(change)
     return Plan(tuple(changes), _paths(assigned, wanted_paths, held, changes, catalog, ground_of, now, scope))
+
+
+def enrol_alike(
+    tenant: UUID,
+    people: Iterable[Person],
+    rule: ActiveRule,
+    catalog: Catalog,
+    *,
+    now: datetime,
+    new_id: Callable[[], object],
+) -> list[Copies]:
+    """`plan` for many people who hold nothing yet of what `rule` asks for. It names no path.
+
+    Only a few facts of a person make a difference to `plan`. It is asked once for all who have these in common.
+    """
+    groups: dict[tuple[str, ...], list[Person]] = {}
+    for person in people:
+        groups.setdefault(_difference(person, catalog, now), []).append(person)
+    return [
+        Copies(change, [(str(new_id()), person.person_id) for person in group])
+        for group in groups.values()
+        for change in plan(
+            tenant, group[0], [rule], Held(), catalog, now=now, new_id=new_id, scope=rule.rule_id
+        ).changes
+    ]
+
+
+def _difference(person: Person, catalog: Catalog, now: datetime) -> tuple[str, ...]:
+    """All that `plan` looks at in somebody who holds nothing."""
+    zone = person.facts.get("time_zone", "")
+    today = dates.today(now, dates.zone(zone, catalog.time_zone)).isoformat()
+    hired = person.facts.get("hire_date", "")
+    return (
+        person.facts.get("status", ""),
+        person.facts.get("department", ""),
+        zone,
+        hired if hired > today else "",  # the days there are count from today for all who began before
+    )
 
 
 def _in(scope: str | None, ground: Ground) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import reduce
-from typing import Literal
+from typing import Any, Literal
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -308,6 +308,20 @@ def _with(grounds: tuple[Ground, ...], ground: Ground) -> tuple[Ground, ...]:
 
 
 # Messages
+
+
+def of_others(event: Message, who: Iterable[tuple[str, str]]) -> list[bytes]:
+    """The same event of other enrolments and people, encoded: (enrolment, person) each.
+
+    Encoded Protobuf messages one after the other are one message, so what is common is encoded once.
+    """
+    common = type(event)()
+    common.CopyFrom(event)
+    for own in ("enrollment_id", "person_id"):
+        common.ClearField(own)
+    rest = common.SerializeToString()
+    kind: Any = type(event)
+    return [kind(enrollment_id=e, person_id=p).SerializeToString() + rest for e, p in who]
 
 
 def to_message(ground: Ground) -> pb.Ground:

@@ -18,7 +18,7 @@ from uuid import UUID
 from google.protobuf.message import Message
 
 from enrollment import assignment, dates, path, rule
-from enrollment.assignment import Catalog, Change, Held, PathChange, Person, Plan, Versioned
+from enrollment.assignment import Catalog, Change, Copies, Held, PathChange, Person, Plan, Versioned
 from enrollment.enrollment import (
     ChangeGrounds,
     Enrol,
@@ -27,6 +27,7 @@ from enrollment.enrollment import (
     MarkOverdue,
     RecordModule,
     decide,
+    of_others,
 )
 from enrollment.errors import CourseNotOpen, DueDatePassed, NotEmployed, UnknownEnrollment, UnknownTarget
 from enrollment.rule import Draft, Rule
@@ -38,7 +39,7 @@ from lyceum.catalog.v1.events_pb2 import CourseDeprecated, CoursePublished, Path
 from lyceum.identity.v1 import events_pb2 as identity
 from lyceum_kit.envelope import Meta
 from lyceum_kit.errors import NotFound
-from lyceum_kit.ledger import Tx
+from lyceum_kit.ledger import First, Tx
 from lyceum_kit.timers import Timer
 
 OVERDUE = "overdue"
@@ -119,6 +120,18 @@ async def _apply(tx: Tx, plans: Sequence[Plan]) -> None:
         tx.append(stream, change.events, expected=change.expected, key=after.person_id)
     await records.save_changes(tx.conn, tx.tenant, changes, tx.now)
     await records.save_paths(tx.conn, tx.tenant, paths)
+
+
+async def _apply_alike(tx: Tx, some: Sequence[Copies]) -> None:
+    """The same as `_apply`, in sets, for those who begin."""
+    for copies in some:
+        [event] = copies.change.events
+        firsts = zip(copies.who, of_others(event, copies.who), strict=True)
+        tx.append_alike(event, [First(f"enrollment/{e}", p, data) for (e, p), data in firsts])
+        if due := copies.change.after.due:
+            for enrollment_id, _ in copies.who:
+                tx.set_timer(OVERDUE, enrollment_id, due.at)
+    await records.save_alike(tx.conn, tx.tenant, some, tx.now)
 
 
 def _set_timer(tx: Tx, change: Change) -> None:
@@ -305,9 +318,15 @@ async def on_rule_pass(tx: Tx, timer: Timer, *, books: Books, chunk: int) -> Non
         after=after or None,
         limit=chunk,
         lock=True,
-        unless_settled=active,
+        rule=active,
     )
-    held = await records.held_by(tx.conn, tx.tenant, [c.person.person_id for c in some])
+    if active and (fresh := [c.person for c in some if c.fresh]):
+        await _apply_alike(
+            tx,
+            assignment.enrol_alike(tx.tenant, fresh, active, current.catalog, now=tx.now, new_id=tx.new_id),
+        )
+    others = [c for c in some if not c.fresh]
+    held = await records.held_by(tx.conn, tx.tenant, [c.person.person_id for c in others])
     plans = [
         assignment.plan(
             tx.tenant,
@@ -319,7 +338,7 @@ async def on_rule_pass(tx: Tx, timer: Timer, *, books: Books, chunk: int) -> Non
             new_id=tx.new_id,
             scope=rule_id,
         )
-        for c in some
+        for c in others
     ]
     await _apply(tx, plans)
     if len(some) == chunk:

@@ -7,5 +7,5 @@ from lyceum_kit.settings import KitSettings
 
 class Settings(KitSettings):
     enrollment_chunk: int = Field(
-        default=500, ge=1, le=5000, description="People one transaction of a pass over everybody takes."
+        default=2000, ge=1, le=5000, description="People one transaction of a pass over everybody takes."
     )

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     and_,
+    case,
     exists,
     func,
     literal,
@@ -31,6 +32,7 @@ from enrollment.rules.sql import where
 from enrollment.tables import (
     course_versions,
     courses,
+    enrollments,
     grounds,
     path_enrollments,
     path_versions,
@@ -121,6 +123,20 @@ class Concerned:
 
     person: Person
     matched: bool
+    fresh: bool = False  # is in none of the rule's courses
+
+
+def _fresh(tenant: UUID, rule: ActiveRule) -> ColumnElement[bool]:
+    """Who has never been in a course of this rule. Paths have courses of their own: not told here."""
+    if rule.draft.path_ids:
+        return literal(False)
+    return not_(
+        exists().where(
+            enrollments.c.tenant == tenant,
+            enrollments.c.person_id == people.c.person_id,
+            enrollments.c.course_id.in_(rule.draft.course_ids),
+        )
+    )
 
 
 def _settled(tenant: UUID, rule: ActiveRule) -> ColumnElement[bool]:
@@ -151,33 +167,34 @@ async def concerned(
     after: str | None,
     limit: int,
     lock: bool,
-    unless_settled: ActiveRule | None = None,
+    rule: ActiveRule | None = None,
 ) -> list[Concerned]:
     """The next people who match the condition, or hold something by the rule, by id. None matches nobody.
 
-    `unless_settled`: without those who match and for whom this rule has nothing left to do.
+    With `rule`, without those who match and for whom it has nothing left to do; and it tells who is fresh.
     """
     match = and_(where(condition), people.c.status != "terminated") if condition else literal(False)
-    held = exists().where(
-        grounds.c.tenant == tenant,
-        grounds.c.rule_id == rule_id,
-        grounds.c.person_id == people.c.person_id,
+    # Lists that are made once, not looked up for each person.
+    held = people.c.person_id.in_(
+        select(grounds.c.person_id).where(grounds.c.tenant == tenant, grounds.c.rule_id == rule_id)
     )
-    followed = exists().where(
-        path_enrollments.c.tenant == tenant,
-        path_enrollments.c.person_id == people.c.person_id,
-        path_enrollments.c.rule_ids.contains([rule_id]),
+    followed = people.c.person_id.in_(
+        select(path_enrollments.c.person_id).where(
+            path_enrollments.c.tenant == tenant, path_enrollments.c.rule_ids.contains([rule_id])
+        )
     )
-    wanted = and_(match, not_(_settled(tenant, unless_settled))) if unless_settled else match
-    statement = select(people, match.label("matched")).where(
-        people.c.tenant == tenant, or_(wanted, and_(not_(match), or_(held, followed)))
+    # CASE, so that a condition is evaluated once for each person.
+    wanted = not_(_settled(tenant, rule)) if rule else literal(True)
+    fresh = and_(match, _fresh(tenant, rule)) if rule else literal(False)
+    statement = select(people, match.label("matched"), fresh.label("fresh")).where(
+        people.c.tenant == tenant, case((match, wanted), else_=or_(held, followed))
     )
     if after:
         statement = statement.where(people.c.person_id > after)
     statement = statement.order_by(people.c.person_id).limit(limit)
     if lock:
         statement = statement.with_for_update(of=people)
-    return [Concerned(_person(row), row.matched) for row in await conn.execute(statement)]
+    return [Concerned(_person(row), row.matched, row.fresh) for row in await conn.execute(statement)]
 
 
 # The catalogue

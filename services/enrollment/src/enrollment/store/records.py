@@ -1,5 +1,6 @@
 """Statements about what people have: enrolments with grounds and progress, and paths."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +11,7 @@ from sqlalchemy import Row, and_, delete, false, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from enrollment.assignment import Change, Held, PathChange, Versioned, VersionedPath
+from enrollment.assignment import Change, Copies, Held, PathChange, Versioned, VersionedPath
 from enrollment.dates import Due
 from enrollment.enrollment import Enrollment, Ground, ModuleDone
 from enrollment.path import PathEnrollment
@@ -24,6 +25,7 @@ from enrollment.tables import (
     people,
     rule_versions,
 )
+from lyceum_kit import db
 
 # Writing
 
@@ -52,6 +54,48 @@ async def save_changes(conn: AsyncConnection, tenant: UUID, changes: Sequence[Ch
         await conn.execute(insert(grounds), some)
     if done := [row for c in changes for row in _progress_rows(tenant, c)]:
         await conn.execute(insert(module_progress), done)
+
+
+async def save_alike(conn: AsyncConnection, tenant: UUID, some: Sequence[Copies], now: datetime) -> None:
+    """The snapshots of many who begin, in a statement for each table: what a group has in common is sent once."""
+    who = [(group, *ids) for group, copies in enumerate(some) for ids in copies.who]
+    if not who:
+        return
+    rows = [{**_row(tenant, copies.change, now), "group": group} for group, copies in enumerate(some)]
+    reasons = [
+        {**_ground_row(tenant, copies.change.after, ground), "group": group}
+        for group, copies in enumerate(some)
+        for ground in copies.change.after.grounds
+    ]
+    async with db.driver(conn) as connection:
+        whose = [list(column) for column in zip(*who, strict=True)]
+        for statement, common in ((_ENROL_ALIKE, rows), (_GROUND_ALIKE, reasons)):
+            await connection.execute(statement, *whose, json.dumps(common, default=str))
+
+
+# What the rows of a group have in common comes as JSON, an object for each group.
+_ENROL_ALIKE = """
+INSERT INTO enrollments (tenant, enrollment_id, person_id, version, course_id, course_version, cycle, state, overdue,
+  due_at, due_date, enrolled_at, changed_at)
+SELECT c.tenant, w.enrollment_id, w.person_id, c.version, c.course_id, c.course_version, c.cycle, c.state, c.overdue,
+  c.due_at, c.due_date, c.enrolled_at, c.changed_at
+FROM unnest($1::int[], $2::uuid[], $3::uuid[]) AS w(n, enrollment_id, person_id)
+JOIN (
+  SELECT (common ->> 'group')::int AS n, e.* FROM jsonb_array_elements($4::jsonb) common,
+    jsonb_populate_record(NULL::enrollments, common) e
+) c USING (n)
+"""
+_GROUND_ALIKE = """
+INSERT INTO grounds (tenant, enrollment_id, person_id, kind, ground_id, via, rule_id, rule_version, reason, due_at,
+  due_date, on_ground_lost, since)
+SELECT c.tenant, w.enrollment_id, w.person_id, c.kind, c.ground_id, c.via, c.rule_id, c.rule_version, c.reason, c.due_at,
+  c.due_date, c.on_ground_lost, c.since
+FROM unnest($1::int[], $2::uuid[], $3::uuid[]) AS w(n, enrollment_id, person_id)
+JOIN (
+  SELECT (common ->> 'group')::int AS n, g.* FROM jsonb_array_elements($4::jsonb) common,
+    jsonb_populate_record(NULL::grounds, common) g
+) c USING (n)
+"""
 
 
 def _row(tenant: UUID, change: Change, now: datetime) -> dict[str, Any]:
