@@ -509,6 +509,8 @@ class Keyboard:
         while asyncio.get_running_loop().time() < end:
             focus, at_home = await self._focused()
             if focus and wanted(focus, at_home):
+                while not focus["seen"] and asyncio.get_running_loop().time() < end:
+                    focus = (await self._focused())[0] or focus  # the page is still scrolling to it
                 assert focus["seen"], f"{what} has the focus behind something"
                 assert focus["ring"], f"{what} does not show that it has the focus"
                 return

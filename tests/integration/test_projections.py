@@ -34,7 +34,8 @@ GRADED = """
     FROM attempts WHERE tenant = $1 AND kind = 'quiz' AND state IN ('passed', 'failed')"""
 CERTIFIED = "SELECT count(*) FROM certificates WHERE tenant = $1 AND revoked_at IS NULL"
 STARTED = """
-    SELECT module_id, count(*) AS started, count(*) FILTER (WHERE state IN ('completed', 'passed')) AS completed
+    SELECT module_id, count(DISTINCT enrollment_id) AS started,
+           count(DISTINCT enrollment_id) FILTER (WHERE state IN ('completed', 'passed')) AS completed
     FROM attempts WHERE tenant = $1 GROUP BY module_id"""
 
 

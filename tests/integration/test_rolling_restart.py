@@ -29,6 +29,7 @@ async def under_load(platform: Platform) -> AsyncGenerator[tuple[Cluster, Load]]
         assert [*load.broken, *await audit(platform.config), *await load.discrepancies()] == []
 
 
+@pytest.mark.faults
 async def test_both_replicas_of_everything_are_replaced_and_no_request_fails(breakable: Platform) -> None:
     async with under_load(breakable) as (cluster, load):
         for number in (0, 1):

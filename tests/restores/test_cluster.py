@@ -4,6 +4,7 @@ new generation, consumers go on, nothing is lost or doubled."""
 import asyncio
 import itertools
 import secrets
+import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -42,7 +43,9 @@ def databases(server: str, accounts: list[postgres.Account]) -> dict[str, Made]:
 @pytest.fixture
 async def servers(tmp_path: Path) -> AsyncIterator[AsyncExitStack]:
     """What is started in it is stopped."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder == Path(tempfile.gettempdir()):
+            break
         folder.chmod(0o755)  # PostgreSQL's own user walks through
     async with AsyncExitStack() as stack:
         yield stack

@@ -35,7 +35,16 @@ def make_engine(url: str, *, pool: int = 10, application: str = "lyceum") -> Asy
         connect_args={"server_settings": {**SESSION, "application_name": application}, "timeout": 5},
     )
     event.listen(engine.sync_engine, "handle_error", _without_details)
+    event.listen(engine.sync_engine, "handle_error", _discard_the_confused)
     return engine
+
+
+def _discard_the_confused(context: ExceptionContext) -> None:
+    """A caller that was cancelled in the middle of a statement can leave asyncpg waiting for its end ("another operation
+    is in progress"). The pool would hand that connection out again: SQLAlchemy takes only closed ones for lost."""
+    original = context.original_exception
+    if any("another operation" in str(e) for e in (original, original.__cause__)):
+        context.is_disconnect = True
 
 
 def _without_details(context: ExceptionContext) -> None:

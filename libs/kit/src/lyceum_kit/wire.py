@@ -212,6 +212,7 @@ class Subscription:
             await asyncio.sleep(TAIL_CHECK)
             consumer = self._subscriber.consumer
             if consumer is None or not consumer.assignment():
+                self._behind = {}  # what it was behind with is another member's now
                 continue
             drained = await self._drained(consumer)
             try:

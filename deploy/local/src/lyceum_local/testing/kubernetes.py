@@ -37,6 +37,16 @@ KUBECTL = shutil.which(
 )
 
 
+# Run by a pod's own Python: the cluster's events tell a probe's status only.
+ASK_READINESS = """
+import sys, urllib.error, urllib.request
+try:
+    print(urllib.request.urlopen("http://127.0.0.1:8080" + sys.argv[1], timeout=10).read().decode())
+except urllib.error.HTTPError as e:
+    print(e.read().decode())
+"""
+
+
 class ClusterError(Exception):
     """The cluster refused, or did not get ready; the message is its own."""
 
@@ -156,6 +166,9 @@ class Cluster:
             if pod["status"]["phase"] != "Succeeded" and not all(s["ready"] for s in statuses):
                 name = pod["metadata"]["name"]
                 lines.append(self.kubectl("describe", "pod", name)[-1500:])
+                path = pod["spec"]["containers"][0]["readinessProbe"].get("httpGet", {}).get("path", "/")
+                ask = ("exec", name, "--", "python", "-c", ASK_READINESS, path)
+                lines.append(_tried("--namespace", self.namespace, *ask))
                 lines.append(
                     _tried("--namespace", self.namespace, "logs", name, "--all-containers", "--tail=15")
                 )
