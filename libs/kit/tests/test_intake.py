@@ -296,3 +296,16 @@ async def test_a_long_lost_tail_is_taken_in_one_go(monkeypatch: pytest.MonkeyPat
         await consumer.complete({P: True})
     assert sink.place.next == 96
     assert sink.healed == 95
+
+
+async def test_a_partition_that_comes_back_is_where_the_other_member_left_it() -> None:
+    """Nothing of it counts as lost, and nothing makes it look behind."""
+    sink, producer = MemorySink(), Producer(2)
+    consumer = intake(sink, producer)
+    await consumer.process([record(1), record(2)])
+    producer.head = 5
+    await intake(sink, producer).process([record(3), record(4), record(5)])  # the other member
+    for _ in range(4):
+        await consumer.complete({P: True})
+    assert (consumer.next_of(P), consumer.behind(P)) == (6, False)
+    assert sink.healed == 0

@@ -203,8 +203,9 @@ class Intake:
         A tail is lost when Kafka is drained, the producer says it sent what we do not have, and nothing moves for
         two rounds; anything laxer rang in a healthy backlog.
         """
-        # A red partition's place as well: somebody may have reconciled it.
-        await self._know_places(p for p in partitions if self._state(p).place is None or self._state(p).red)
+        # A red partition's place as well: somebody may have reconciled it. And of one that seems behind: after a
+        # rebalance and another, it may have come back from a member that went on with it.
+        await self._know_places(p for p in partitions if self._state(p).red or self.behind(p))
         for feed in sorted({feed for feed, _ in partitions}):
             await self.refresh_heads(feed)
         for partition, drained in partitions.items():

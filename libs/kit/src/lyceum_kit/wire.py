@@ -211,10 +211,7 @@ class Subscription:
         while True:
             await asyncio.sleep(TAIL_CHECK)
             consumer = self._subscriber.consumer
-            if consumer is None or not consumer.assignment():
-                self._behind = {}  # what it was behind with is another member's now
-                continue
-            drained = await self._drained(consumer)
+            drained = await self._drained(consumer) if consumer else {}
             try:
                 await self._intake.complete(drained)
             except Exception as e:
