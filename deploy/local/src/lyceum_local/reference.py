@@ -98,12 +98,12 @@ async def pages() -> dict[str, str]:
 
 
 def main() -> None:
-    check = sys.argv[1:] == ["--check"]
     for path, text in asyncio.run(pages()).items():
         page = Path.cwd() / path
-        if check and page.read_text(encoding="utf-8") != text:
+        if sys.argv[1:] != ["--check"]:
+            page.write_text(text, encoding="utf-8")
+        elif page.read_text(encoding="utf-8") != text:
             raise SystemExit(f"{path} is not what the code says: run python -m lyceum_local.reference")
-        page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
