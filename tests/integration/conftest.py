@@ -13,9 +13,13 @@ from typing import Any
 
 import httpx
 import pytest
+from rich.console import Console
 
 from identity.signatures import sign_standard
 from lyceum_local import lifecycle
+from lyceum_local.demo.numbers import Outcome
+from lyceum_local.demo.play import play
+from lyceum_local.demo.screen import Screen
 from lyceum_local.testing import Platform, Tenant, installation
 from lyceum_local.testing.collector import Collector, collecting
 
@@ -30,6 +34,12 @@ def platform() -> Iterator[Platform]:
         return
     with installation() as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def played(platform: Platform) -> Outcome:
+    """The demo with few people, on the installation that all share. Played again it changes nothing."""
+    return play(platform.config, Screen(Console(file=io.StringIO())), people=25)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import sys
 import time
 from typing import Any
 
-import pytest
 from rich.console import Console
 
 from lyceum_local.demo import memory
@@ -15,11 +14,9 @@ from lyceum_local.demo.play import play
 from lyceum_local.demo.screen import Screen, show
 from lyceum_local.testing import Platform
 
-PEOPLE = 25
 RUN = """
 import sys
 from pathlib import Path
-import pytest
 from rich.console import Console
 from lyceum_local import config
 from lyceum_local.demo.play import play
@@ -28,8 +25,8 @@ play(config.load(Path(sys.argv[1])), Screen(Console()), people=int(sys.argv[2]),
 """
 
 
-def run(platform: Platform, slug: str) -> Outcome:
-    return play(platform.config, Screen(Console(file=io.StringIO())), people=PEOPLE, slug=slug)
+def run(platform: Platform, slug: str, people: int) -> Outcome:
+    return play(platform.config, Screen(Console(file=io.StringIO())), people=people, slug=slug)
 
 
 def events(platform: Platform) -> dict[str, int]:
@@ -46,31 +43,27 @@ def counted(outcome: Outcome) -> list[Any]:
     return [overview, outcome.numbers.by_department, outcome.numbers.drop_off]
 
 
-@pytest.fixture(scope="module")
-def first(platform: Platform) -> Outcome:
-    return run(platform, "demo")
-
-
 def test_a_second_run_doubles_nothing_and_a_killed_one_ends_like_the_others(
-    platform: Platform, first: Outcome
+    platform: Platform, played: Outcome
 ) -> None:
-    overview = first.numbers.overview
+    overview = played.numbers.overview
     assert overview["enrolled"] > overview["completed"] > overview["withdrawn"] > 0
     assert overview["certificates"] >= 1
-    assert set(first.hire_ms) == {"Ada Lovelace", "Alan Turing"}
+    assert set(played.hire_ms) == {"Ada Lovelace", "Alan Turing"}
 
-    before = events(platform)
-    assert run(platform, "demo") == first
-    assert events(platform) == before
     file = platform.config.data / "demo.json"
     kept = memory.recall(file)
     assert kept
+    before = events(platform)
+    assert run(platform, "demo", kept.people) == played
+    assert events(platform) == before
     memory.keep(file, kept, learned=False)  # so that everybody looks again at what is left to learn
-    assert run(platform, "demo") == first
+    assert run(platform, "demo", kept.people) == played
     assert events(platform) == before
 
     killed = subprocess.Popen(
-        [sys.executable, "-c", RUN, str(platform.config.data), str(PEOPLE), "cut"], stdout=subprocess.DEVNULL
+        [sys.executable, "-c", RUN, str(platform.config.data), str(kept.people), "cut"],
+        stdout=subprocess.DEVNULL,
     )
     try:
         # Half of what people do in the demo.
@@ -83,20 +76,20 @@ def test_a_second_run_doubles_nothing_and_a_killed_one_ends_like_the_others(
     finally:
         killed.kill()
         killed.wait()
-    assert counted(run(platform, "cut")) == counted(first)
+    assert counted(run(platform, "cut", kept.people)) == counted(played)
 
 
-async def test_every_link_answers_a_browser(platform: Platform, first: Outcome) -> None:
+async def test_every_link_answers_a_browser(platform: Platform, played: Outcome) -> None:
     async with platform.http() as browser:
-        for name, link in first.links.items():
+        for name, link in played.links.items():
             answer = await browser.get(link, headers={"accept": "text/html"})
             assert answer.status_code == 200, name
-        verified = (await browser.get(first.links["Ada's certificate, for everybody"])).text
+        verified = (await browser.get(played.links["Ada's certificate, for everybody"])).text
     assert "Ada Lovelace" in verified
 
 
-def test_what_the_demo_shows_in_the_end(first: Outcome) -> None:
+def test_what_the_demo_shows_in_the_end(played: Outcome) -> None:
     page = io.StringIO()
-    show(first, Console(file=page, width=120))
-    for word in ("Ada Lovelace", "Engineering", "compliance", "Secure coding quiz", *first.links.values()):
+    show(played, Console(file=page, width=120))
+    for word in ("Ada Lovelace", "Engineering", "compliance", "Secure coding quiz", *played.links.values()):
         assert word in page.getvalue()

@@ -35,8 +35,8 @@ _DICTIONARY = """\
 # Data dictionary
 
 What analytics keeps in ClickHouse, in the database `lyceum`. **Ask the `v1_` views**: they are the contract, columns are
-only ever added to them. The tables under them have a row for each event, and may change with a release. Questions to begin with
-stand in [analytics' README](../services/analytics/README.md#how-to-query). (This page is made from the tables' own comments:
+only ever added to them. The tables under them have a row for each event, and may change with a release. Begin with the
+[twenty questions](guides/twenty-questions.md). (This page is made from the tables' own comments:
 `python -m lyceum_local.reference`.)
 
 All times are UTC. Every row has its `tenant`; filter by it.
