@@ -4,11 +4,13 @@ import base64
 import importlib
 import re
 import subprocess
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from lyceum_kit import VERSION
 from lyceum_kit.http import iter_route_contexts
 from lyceum_kit.service import Service
 from lyceum_kit.settings import KitSettings
@@ -115,3 +117,12 @@ def test_a_readme_names_the_settings_of_its_own(service: str) -> None:
     shared = {f"LYCEUM_{name.upper()}" for name in KitSettings.model_fields}
     said = {word for word in words(readme(service)) if word.startswith("LYCEUM_")}
     assert (own - said, said - own - shared) == (set(), set())
+
+
+def test_every_project_has_the_version_that_services_tell() -> None:
+    files = [
+        ROOT / "pyproject.toml",
+        *(f for f in ROOT.glob("*/**/pyproject.toml") if ".venv" not in f.parts),
+    ]
+    versions = {str(f): tomllib.loads(f.read_text())["project"]["version"] for f in files}
+    assert set(versions.values()) == {VERSION}, versions

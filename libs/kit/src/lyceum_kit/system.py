@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, FastAPI, Path
 from sqlalchemy import text
 
-from lyceum_kit import db, telemetry
+from lyceum_kit import VERSION, db, telemetry
 from lyceum_kit.errors import Unavailable
 from lyceum_kit.feed import FeedSource
 from lyceum_kit.http import Model, allow
@@ -130,6 +130,7 @@ async def report(
     status = workers.relay.status
     return {
         "service": service,
+        "version": VERSION,
         "relay": {"active": status.active, "error": status.error, **await outbox(workers.ledger)},
         "feeds": feeds,
         "consumers": await consumers(workers),

@@ -19,6 +19,7 @@ from analytics import schema
 from analytics.engine import Engine, open_engine
 from analytics.projections import COLUMNS, table
 from analytics.sink import CONSUMER, ClickHouseSink, Count
+from lyceum_kit import VERSION
 from lyceum_kit.errors import LyceumError, Refused, Unavailable
 from lyceum_kit.feed import FeedReader, Head
 from lyceum_kit.intake import Intake, Place, cut
@@ -270,6 +271,7 @@ class Consumption:
                 )
         return {
             "service": CONSUMER,
+            "version": VERSION,
             "relay": {"active": False, "error": "", "outbox": 0, "oldest_age_s": 0.0},
             "feeds": [],
             "consumers": consumers,

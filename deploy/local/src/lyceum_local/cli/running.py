@@ -266,12 +266,26 @@ def print_log(file: Path, lines: list[str], *, many: bool) -> None:
 
 
 @app.command()
-def doctor(data: Data = None) -> None:
-    """Look for what may be wrong, and say what to do."""
-    from lyceum_local.doctor import examine
+def doctor(
+    data: Data = None,
+    url: Annotated[str, typer.Option(help="An installation elsewhere, where people open it: https://…")] = "",
+    client_id: Annotated[
+        str, typer.Option(help="Who asks there; to see feeds and parked events: operator.")
+    ] = "",
+    client_secret: Annotated[
+        str, typer.Option(help="Its secret; better by the variable.", envvar="LYCEUM_CLIENT_SECRET")
+    ] = "",
+    ca: Annotated[str, typer.Option(help="A file with authorities to trust besides the system's.")] = "",
+) -> None:
+    """Look for what may be wrong, here or elsewhere, and say what to do."""
+    from lyceum_local.doctor import installation, machine
 
+    if url:
+        found = installation.examine(installation.Door(url, client_id, client_secret, ca))
+    else:
+        found = machine.examine(folder(data))
     wrong = 0
-    for finding in examine(folder(data)):
+    for finding in found:
         console.print("[green]ok[/]  " if finding.fine else "[red]bad[/] ", end="")
         console.print(f"{finding.what}: {finding.told}", markup=False, soft_wrap=True)
         if not finding.fine:

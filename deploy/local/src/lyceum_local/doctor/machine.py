@@ -1,4 +1,4 @@
-"""What may be wrong on this machine, and what to do about it."""
+"""This machine: its programs, the installation in a folder of it, and what that tells of itself."""
 
 import asyncio
 import os
@@ -6,29 +6,20 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 
 from lyceum_local import config as configuration
 from lyceum_local import kafka, postgres, supervisor, web
 from lyceum_local.config import Config
+from lyceum_local.doctor.reports import Finding, feeds, parked
 from lyceum_local.paths import SERVICES, cache_folder
 from lyceum_local.remote import Operator, PlatformError, readiness
 
 ROOM_MB = 2048
 SETTLED = 60.0  # seconds: what lives longer than this after its restarts is well
 YEAR_OF_THIS_RELEASE = 2026
-
-
-@dataclass(frozen=True)
-class Finding:
-    what: str
-    fine: bool
-    told: str
-    advice: str = ""
 
 
 def examine(data: Path) -> Iterator[Finding]:
@@ -208,21 +199,5 @@ def _services(config: Config) -> Iterator[Finding]:
         if report is None:
             yield Finding(f"{service} feeds", False, "it does not tell", "./lyceum doctor again in a moment")
             continue
-        alarms = [c for c in report["consumers"] if c.get("alarm")]
-        behind = sum(int(c.get("lag") or 0) for c in report["consumers"])
-        told = f"{behind} events behind" + "".join(
-            f"; {a['feed']}/{a['partition']}: {a['alarm']}" for a in alarms
-        )
-        yield Finding(
-            f"{service} feeds",
-            not alarms,
-            told,
-            "the message names what to do; the partition stands still until then",
-        )
-        parked: list[dict[str, Any]] = report.get("parked") or []
-        yield Finding(
-            f"{service} parked",
-            not parked,
-            f"{len(parked)} events",
-            f"./lyceum parked list, then replay or discard them ({service})",
-        )
+        yield feeds(service, report)
+        yield parked(service, report)
