@@ -37,9 +37,13 @@ def files() -> list[tuple[int, str, str]]:
 
 
 def statements(sql: str, cluster: str = "") -> list[str]:
-    """A file's statements. Semicolons end lines, and nothing else in these files does so."""
-    whole = Template(sql).substitute(clauses(cluster))
-    return [s for part in whole.split(";\n") if (s := part.strip()) and not _only_comments(s)]
+    """A file's statements."""
+    return split(Template(sql).substitute(clauses(cluster)))
+
+
+def split(sql: str) -> list[str]:
+    """Semicolons end lines, and nothing else in our files does so."""
+    return [s for part in sql.split(";\n") if (s := part.strip()) and not _only_comments(s)]
 
 
 def _only_comments(text: str) -> bool:
