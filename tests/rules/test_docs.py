@@ -24,6 +24,20 @@ SECTIONS = ["Owns", "Consumes", "Emits", "RPCs and routes", "Run", "Test"]
 OF_EVERY_SERVICE = {f"GET /{probe}" for probe in ("livez", "readyz", "metrics", "openapi.json")}
 KEY = base64.b64encode(b"k" * 32).decode()
 
+# What a newcomer asks, and words of the answer on the page that docs/README.md leads to.
+QUESTIONS = {
+    "Which service owns due dates?": "due dates",
+    "How do I add a rule condition?": "rules/conditions.py",
+    "How do I replay a parked event?": "./lyceum parked replay",
+    "Why is this person enrolled?": "ExplainEnrollment",
+    "What does this column mean?": "| `due_at` |",
+    "How do I restore?": "./lyceum restore",
+    "How do I add a topic?": "proto/topics.yaml",
+    "What happens when Kafka is down?": "| **Kafka** |",
+    "How do I rotate keys?": "./lyceum keys rotate",
+    "How do I call it from my service?": "from lyceum_client import",
+}
+
 Build = Callable[[str], Service]
 
 
@@ -66,10 +80,50 @@ def plain(method: str, path: str) -> str:
     return f"{method} {re.sub(r'{[^}]*}', '{}', path.partition('?')[0])}"
 
 
+def dead(text: str, page: Path) -> list[str]:
+    """The links of a page's text that lead to no file, or to no heading of one."""
+    return [
+        link for link in re.findall(r"\]\(([^)\s]+)\)", text) if ":" not in link and not _leads(link, page)
+    ]
+
+
+def _leads(link: str, page: Path) -> bool:
+    path, _, anchor = link.partition("#")
+    target = page.parent / path if path else page
+    return target.exists() and (not anchor or anchor in anchors(target.read_text()))
+
+
+def anchors(text: str) -> set[str]:
+    """What GitHub makes of the headings: small letters, digits, hyphens."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page: str) -> None:
-    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (ROOT / page).read_text())
-    assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
+    assert dead((ROOT / page).read_text(), ROOT / page) == []
+
+
+def test_a_link_that_leads_nowhere_is_noticed() -> None:
+    text = "[a](gone.md) [b](architecture.md#no-such-thing) [c](#nor-this) [d](architecture.md#layout) [e](https://x.example)"
+    assert dead(text, ROOT / "docs" / "README.md") == [
+        "gone.md",
+        "architecture.md#no-such-thing",
+        "#nor-this",
+    ]
+
+
+@pytest.mark.parametrize(("question", "answer"), QUESTIONS.items())
+def test_a_newcomers_question_is_answered_within_two_clicks(question: str, answer: str) -> None:
+    assert "(docs/README.md)" in (ROOT / "README.md").read_text()
+    index = ROOT / "docs" / "README.md"
+    [row] = [line for line in index.read_text().splitlines() if question in line]
+    page, _, anchor = re.findall(r"\]\(([^)\s]+)\)", row)[0].partition("#")
+    text = (index.parent / page).read_text()
+    if anchor:
+        parts = re.split(r"^(?=#+ )", text, flags=re.M)
+        text = next(part for part in parts if anchor in anchors(part.partition("\n")[0]))
+    assert answer in text
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("docs/guides/")])

@@ -11,6 +11,7 @@ from tests.rules.test_planted_faults import copied
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs" / "guides" / "add-an-event-field.md"
+CONDITIONS = ROOT / "docs" / "guides" / "add-a-rule-condition.md"
 JOURNEY = Path(__file__).with_name("field_journey.py")
 
 
@@ -36,3 +37,28 @@ def test_a_new_field_takes_five_files_from_webhook_to_rule_and_column(tree: Path
     assert ran(tree, "buf", "lint", folder="proto") == ""
     assert ran(tree, "buf", "breaking", "--against", "released.binpb", folder="proto") == ""
     assert travels(tree) == ""
+
+
+CONDITION = """
+from enrollment.rules import parse, matches, sentence
+from enrollment.rules.sql import where
+it = parse({"attribute": "job_title", "operator": "contains", "value": "nurse"})
+assert sentence(it) == "job title contains nurse"
+assert matches(it, {"job_title": "Head nurse"}) and not matches(it, {"job_title": "Cook"})
+assert "LIKE '%' ||" in str(where(it))
+"""
+
+
+def test_a_new_operator_takes_three_files_and_a_property_test(tmp_path: Path) -> None:
+    diffs = re.findall(r"```diff\n(.+?)```", CONDITIONS.read_text(), re.S)
+    files = re.findall(r"^\+\+\+ b/(\S+)", "".join(diffs), re.M)
+    copied(tmp_path, ("proto/gen", "libs/kit/src", "services/enrollment/src", *files))
+    assert "must be one of" in ran(tmp_path, "python", "-c", CONDITION)  # without the steps: no such operator
+    subprocess.run(["git", "apply", "-"], cwd=tmp_path, input="".join(diffs), text=True, check=True)
+    assert ran(tmp_path, "python", "-c", CONDITION) == ""
+    assert [f.rpartition("/")[2] for f in files] == [
+        "conditions.py",
+        "sql.py",
+        "vocabulary.ts",
+        "test_rules.py",
+    ]
