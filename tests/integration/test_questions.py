@@ -83,11 +83,12 @@ COURSES = """
     WHERE c.tenant = $1 AND NOT c.deprecated ORDER BY c.course_id, v.version DESC"""
 ENROLLMENTS = """
     SELECT e.enrollment_id, e.person_id, e.course_id, e.state, e.due_at, e.enrolled_at, e.completed_at,
-           (SELECT data FROM events v WHERE v.tenant = e.tenant AND v.stream = 'enrollment/' || e.enrollment_id
-             AND v.version = 1) AS began,
            (SELECT bool_and(m.assurance = 'server-graded') FROM module_progress m
              WHERE m.tenant = e.tenant AND m.enrollment_id = e.enrollment_id) AS graded
     FROM enrollments e WHERE e.tenant = $1"""
+GROUNDS = """
+    SELECT type, data FROM events WHERE tenant = $1 AND type LIKE ANY
+      (ARRAY['%.LearnerEnrolled', '%.GroundAdded', '%.EnrollmentResumed'])"""
 ATTEMPTS = """
     SELECT kind, enrollment_id, person_id, course_id, module_id, number, state, score FROM attempts
     WHERE tenant = $1 AND state <> 'launched'"""
@@ -102,12 +103,13 @@ async def read(platform: Platform, tenant: str) -> Ledgers:
         finally:
             await connection.close()
 
+    demanded = _demanded(await of("enrollment", GROUNDS))
     return Ledgers(
         people=await of("identity", PEOPLE),
         stays=_stays(await of("identity", HISTORY)),
         courses=[_course(row) for row in await of("catalog", COURSES)],
         enrollments=[
-            {**row, "mandatory": enrollment.LearnerEnrolled.FromString(row["began"]).mandatory}
+            {**row, "mandatory": row["enrollment_id"] in demanded}
             for row in await of("enrollment", ENROLLMENTS)
         ],
         attempts=await of("assessment", ATTEMPTS),
@@ -134,6 +136,12 @@ def _stays(events: Iterable[Row]) -> list[Row]:
         at = said.effective_at.ToDatetime(UTC)
         found.append({"person_id": said.person_id, "department": department, "at": at})
     return found
+
+
+def _demanded(events: Iterable[Row]) -> set[str]:
+    """The enrolments that ever had a ground which is not the learner's own wish."""
+    said = [getattr(enrollment, e["type"].rpartition(".")[2]).FromString(e["data"]) for e in events]
+    return {m.enrollment_id for m in said if m.ground.kind != enrollment.GROUND_KIND_SELF}
 
 
 def _course(row: Row) -> Row:

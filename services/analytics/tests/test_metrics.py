@@ -58,6 +58,7 @@ MODULES = st.sampled_from(["m1", "m2", "m3"])
 HOURS = st.integers(-24 * 70, 24 * 10)
 MOMENTS = HOURS.map(when)
 DUE = st.none() | HOURS.map(when)
+GROUNDS = st.sampled_from([enrollment.GROUND_KIND_SELF, enrollment.GROUND_KIND_RULE])
 NUMBERS = st.integers(1, 3)
 SCORES = st.integers(0, 100).map(float)
 # An enrolment belongs to one person and course for ever.
@@ -118,7 +119,16 @@ def enrollments(draw: st.DrawFn) -> Told:
         enrolled,
         enrolled,
         enrollment.EnrollmentWithdrawn(enrollment_id=of, person_id=person, course_id=course),
-        enrollment.EnrollmentResumed(enrollment_id=of, person_id=person, course_id=course),
+        enrollment.EnrollmentResumed(
+            enrollment_id=of, person_id=person, course_id=course, ground=enrollment.Ground(kind=draw(GROUNDS))
+        ),
+        enrollment.GroundAdded(
+            enrollment_id=of, person_id=person, ground=enrollment.Ground(kind=draw(GROUNDS))
+        ),
+        # What was demanded was demanded: a ground that goes takes nothing back.
+        enrollment.GroundRemoved(
+            enrollment_id=of, person_id=person, ground=enrollment.Ground(kind=draw(GROUNDS))
+        ),
         enrollment.DueDateChanged(enrollment_id=of, person_id=person, due_at=due_at),
         enrollment.ModuleProgressed(enrollment_id=of, person_id=person, module_id=draw(MODULES)),
         completed,
@@ -182,6 +192,8 @@ ALLOWED = {
     ("", "CoursePublished"): "published",
     ("", "LearnerEnrolled"): "active",
     ("active", "DueDateChanged"): "active",
+    ("active", "GroundAdded"): "active",
+    ("active", "GroundRemoved"): "active",
     ("active", "ModuleProgressed"): "active",
     ("active", "EnrollmentWithdrawn"): "withdrawn",
     ("withdrawn", "EnrollmentResumed"): "active",
@@ -302,6 +314,9 @@ def recount(records: Iterable[Record], tenant: UUID) -> School:
                 school.enrollments[m.enrollment_id].withdrawn_at = record.meta.time
             case enrollment.EnrollmentResumed():
                 school.enrollments[m.enrollment_id].withdrawn_at = None
+                school.enrollments[m.enrollment_id].mandatory |= m.ground.kind == enrollment.GROUND_KIND_RULE
+            case enrollment.GroundAdded():
+                school.enrollments[m.enrollment_id].mandatory |= m.ground.kind == enrollment.GROUND_KIND_RULE
             case enrollment.DueDateChanged():
                 due_at = utc(m.due_at) if m.HasField("due_at") else None
                 school.enrollments[m.enrollment_id].due_at = due_at
@@ -500,6 +515,22 @@ async def test_every_metric_equals_a_recount(
         done = [e.completed_at for e in school.enrollments.values() if e.completed_at]
         assert day.enrolled == sum(e.enrolled_at.date() == day.day for e in school.enrollments.values())
         assert day.completed == sum(at.date() == day.day for at in done)
+
+
+async def test_what_was_chosen_and_then_demanded_is_mandatory(
+    engine: Engine, settings: Settings, ledgers: Any
+) -> None:
+    wish, rule = enrollment.GROUND_KIND_SELF, enrollment.GROUND_KIND_RULE
+    for name, later in (("chosen", wish), ("demanded", rule)):
+        begun = enrollment.LearnerEnrolled(enrollment_id=name, person_id="p", course_id="c")
+        begun.ground.kind = wish
+        ledgers.append(US, f"enrollment/{name}", begun, key="p")
+        added = enrollment.GroundAdded(enrollment_id=name, person_id="p")
+        added.ground.kind = later
+        ledgers.append(US, f"enrollment/{name}", added, key="p")
+    await Consumption(settings, engine, ledgers).intake.process(ledgers.all())
+    rows = await engine.query("SELECT enrollment_id, mandatory FROM v1_enrollments")
+    assert {row["enrollment_id"]: row["mandatory"] for row in rows} == {"chosen": 0, "demanded": 1}
 
 
 async def same_drop_off(engine: Engine, course: str, version: int, school: School) -> None:
