@@ -205,7 +205,10 @@ class Intake:
         """
         # A red partition's place as well: somebody may have reconciled it. And of one that seems behind: after a
         # rebalance and another, it may have come back from a member that went on with it.
-        await self._know_places(p for p in partitions if self._state(p).red or self.behind(p))
+        async with (
+            self.lock
+        ):  # while something is applied, a place that was read is of before it and told after it
+            await self._know_places(p for p in partitions if self._state(p).red or self.behind(p))
         for feed in sorted({feed for feed, _ in partitions}):
             await self.refresh_heads(feed)
         for partition, drained in partitions.items():
