@@ -309,3 +309,40 @@ async def test_a_partition_that_comes_back_is_where_the_other_member_left_it() -
         await consumer.complete({P: True})
     assert (consumer.next_of(P), consumer.behind(P)) == (6, False)
     assert sink.healed == 0
+
+
+@dataclass
+class SlowSink(MemorySink):
+    """Says where it is from what is written, as ClickHouse does, and is slow to say so."""
+
+    applying: asyncio.Event = field(default_factory=asyncio.Event)
+    written: asyncio.Event = field(default_factory=asyncio.Event)
+    done: bool = True
+
+    async def places(self, partitions: Sequence[Partition]) -> dict[Partition, Place]:
+        found = self.place
+        while not self.done:
+            await asyncio.sleep(0)
+        return dict.fromkeys(partitions, found)
+
+    async def apply(
+        self, records: Mapping[Partition, Sequence[Record]], cut: Cutter
+    ) -> dict[Partition, tuple[Place, Cut]]:
+        self.done = False
+        self.applying.set()
+        await self.written.wait()
+        self.done = True
+        return await super().apply(records, cut)
+
+
+async def test_a_look_at_the_tails_does_not_forget_what_a_poll_is_bringing() -> None:
+    sink = SlowSink()
+    consumer = intake(sink, Producer(2))
+    poll = asyncio.create_task(consumer.process([record(1), record(2)]))
+    await sink.applying.wait()
+    look = asyncio.create_task(consumer.complete({P: True}))
+    for _ in range(10):  # as far as it gets
+        await asyncio.sleep(0)
+    sink.written.set()
+    await asyncio.gather(poll, look)
+    assert (consumer.next_of(P), consumer.behind(P)) == (3, False)

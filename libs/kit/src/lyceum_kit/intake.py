@@ -204,10 +204,9 @@ class Intake:
         two rounds; anything laxer rang in a healthy backlog.
         """
         # A red partition's place as well: somebody may have reconciled it. And of one that seems behind: after a
-        # rebalance and another, it may have come back from a member that went on with it.
-        async with (
-            self.lock
-        ):  # while something is applied, a place that was read is of before it and told after it
+        # rebalance and another, it may have come back from a member that went on with it. Not while a poll is applied:
+        # a place from before would be remembered after it, and what came since would seem lost.
+        async with self.lock:
             await self._know_places(p for p in partitions if self._state(p).red or self.behind(p))
         for feed in sorted({feed for feed, _ in partitions}):
             await self.refresh_heads(feed)

@@ -24,6 +24,7 @@ from lyceum_kit.errors import LyceumError, Refused, Unavailable
 from lyceum_kit.feed import FeedReader, Head
 from lyceum_kit.intake import Intake, Place, cut
 from lyceum_kit.settings import KitSettings
+from lyceum_kit.topics import feeds
 from lyceum_kit.wire import Subscription
 
 log = structlog.get_logger()
@@ -248,8 +249,7 @@ class Consumption:
                     "whole": all(c.whole for c in mine),
                 }
             )
-            parts = range(len(heads)) if heads else sorted(p for f, p in counts if f == feed)
-            for partition in parts:
+            for partition in range(feeds()[feed].partitions):
                 count = counts.get((feed, partition))
                 place = count.last + 1 if count else 1
                 head = heads[partition].head if heads else None

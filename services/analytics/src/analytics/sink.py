@@ -70,7 +70,6 @@ class ClickHouseSink:
         return "lyceum rebuild analytics"
 
     async def places(self, partitions: Sequence[Partition]) -> dict[Partition, Place]:
-        now = time.monotonic()
         found = {p: Place() for p in partitions}
         for feed in {feed for feed, _ in partitions}:
             rows = await self.engine.read_back(
@@ -81,7 +80,6 @@ class ClickHouseSink:
             )
             for row in rows:
                 found[feed, row["partition"]] = Place(row["last"] + 1, row["id"], row["generation"])
-        self._remembered |= {p: (place, now) for p, place in found.items()}
         return found
 
     async def apply(
@@ -155,11 +153,15 @@ class ClickHouseSink:
                 self._inserted_at = time.monotonic()
 
     async def _places_now(self, partitions: Sequence[Partition]) -> dict[Partition, Place]:
-        trusted = time.monotonic() - TRUSTED
+        now = time.monotonic()
         known = {p: self._remembered[p] for p in partitions if p in self._remembered}
-        places = {p: place for p, (place, at) in known.items() if at > trusted}
+        places = {p: place for p, (place, at) in known.items() if at > now - TRUSTED}
         missing = [p for p in partitions if p not in places]
-        return places | (await self.places(missing) if missing else {})
+        if missing:
+            found = await self.places(missing)
+            self._remembered |= {p: (place, now) for p, place in found.items()}
+            places |= found
+        return places
 
 
 def blocks(records: Sequence[Record], rows: int = BLOCK_ROWS, most: int = BLOCK_BYTES) -> list[list[Record]]:

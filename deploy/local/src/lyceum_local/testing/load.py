@@ -6,6 +6,7 @@ everybody asks again until they get an answer, as HR systems and browsers do.
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import hmac
 import io
@@ -49,6 +50,10 @@ QUIZ: dict[str, Any] = {
 }
 
 
+class Over(Exception):
+    """The load ends here."""
+
+
 @dataclass
 class Learner:
     """One person on the way through the course, as far as the platform has answered."""
@@ -76,21 +81,25 @@ class Load:
     answers: Counter[str] = field(default_factory=Counter[str])
     broken: list[str] = field(default_factory=list[str])  # neither 2xx nor a 503 that says when to come again
     slowest: float = 0.0  # seconds until an answer, of whatever kind
+    _over: bool = False
 
     # ---- the load
 
     @asynccontextmanager
     async def running(self, *, hires: float, learners: int) -> AsyncGenerator[None]:
-        """At most `hires` a second, and `learners` at once, until the end of the block. Whoever waits then, gives up."""
+        """At most `hires` a second, and `learners` at once, until the end of the block. What was asked by then is waited
+        for, but not asked again: a request that nobody waits for may have its effect whenever the server comes to it.
+        """
         async with self.platform.api(self.tenant) as admin, self.platform.http() as http:
             tasks = [asyncio.create_task(self._hire_for_ever(http, hires))]
             tasks += [asyncio.create_task(self._learn_for_ever(admin)) for _ in range(learners)]
             try:
                 yield
             finally:
-                for task in tasks:
-                    task.cancel()
-                for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+                self._over = True
+                outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+                self._over = False
+                for outcome in outcomes:
                     if isinstance(outcome, Exception):
                         raise outcome
 
@@ -108,13 +117,12 @@ class Load:
         room, number, due = asyncio.Semaphore(IN_FLIGHT), len(self.sent), time.monotonic()
 
         async def hire(name: str) -> None:
-            try:
+            with contextlib.suppress(Over):
                 await self.hire(http, name)
-            finally:
-                room.release()
+            room.release()
 
         async with asyncio.TaskGroup() as group:
-            while True:
+            while not self._over:
                 due = max(due + 1 / per_second, time.monotonic() - 1)
                 await asyncio.sleep(due - time.monotonic())
                 await room.acquire()
@@ -141,6 +149,10 @@ class Load:
         self.hired.add(name)
 
     async def _learn_for_ever(self, admin: httpx.AsyncClient) -> None:
+        with contextlib.suppress(Over):
+            await self._learn_on(admin)
+
+    async def _learn_on(self, admin: httpx.AsyncClient) -> None:
         while True:
             found = await self._taken(
                 lambda: admin.get(
@@ -212,6 +224,8 @@ class Load:
     ) -> Any:
         """Ask until it is answered 2xx; the answer. Notes what breaks the promise of every other answer."""
         while True:
+            if self._over:
+                raise Over
             began = time.monotonic()
             try:
                 answer = await send()

@@ -30,6 +30,7 @@ from lyceum_local.supervisor import Part
 from lyceum_local.testing import Platform
 
 PROBE = 0.1  # seconds between two looks at a replica's readiness
+SILENCE = 3  # probes without an answer, one after the other, until a replica counts as not ready
 DRAIN = 1.0
 
 
@@ -61,9 +62,15 @@ class Replica:
         """Until cancelled."""
         url = f"http://127.0.0.1:{self.http_port}/api/{self.part.name.rpartition('-')[0]}/readyz"
         async with httpx.AsyncClient(timeout=2, trust_env=False) as http:
+            silent = 0
             while True:
                 try:
                     green = (await http.get(url)).status_code == 200
+                    silent = 0
+                except httpx.TimeoutException:
+                    # Busy, as far as anybody can tell: a cluster's probes have a failureThreshold too.
+                    silent += 1
+                    green = self.ready.is_set() and silent < SILENCE
                 except httpx.TransportError:
                     green = False
                 self.ready.set() if green else self.ready.clear()
@@ -100,9 +107,8 @@ async def replicated(platform: Platform) -> AsyncGenerator[Cluster]:
     """The platform's parts stop, and run as a cluster until the end; then it is down."""
     platform.down()
     config = platform.config
-    cluster = Cluster(_replicas(config))
+    cluster, analytics = _parts(config)
     infrastructure = supervisor.parts(config)[:2]
-    analytics = Part("analytics", supervisor.host("analytics", config.data), supervisor.surroundings())
     running: list[tuple[Part, subprocess.Popen[bytes]]] = []
     tasks: list[asyncio.Task[None]] = []
     front = HttpServers(
@@ -136,35 +142,32 @@ async def replicated(platform: Platform) -> AsyncGenerator[Cluster]:
                 await asyncio.to_thread(process.wait, 30)
 
 
-def _replicas(config: Config) -> dict[str, list[Replica]]:
+def _parts(config: Config) -> tuple[Cluster, Part]:
+    """The replicas, and analytics, each with where the replicas' gRPC is."""
     http = {service: [_free_port(), _free_port()] for service in LEDGER_SERVICES}
     grpc = {service: [_free_port(), _free_port()] for service in LEDGER_SERVICES}
     peers = {
         f"LYCEUM_{service.upper()}_GRPC": "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in ports)
         for service, ports in grpc.items()
     }
-    return {
-        service: [
-            Replica(
-                Part(
-                    f"{service}-{number}",
-                    [sys.executable, "-m", service, "consume"],
-                    supervisor.surroundings()
-                    | config.service_env(service)
-                    | peers
-                    | {
-                        "LYCEUM_HTTP_PORT": str(http[service][number]),
-                        "LYCEUM_GRPC_PORT": str(grpc[service][number]),
-                        "LYCEUM_DRAIN_SECONDS": str(DRAIN),
-                    },
-                ),
-                http[service][number],
-                config.data / "logs",
-            )
-            for number in range(2)
-        ]
-        for service in LEDGER_SERVICES
-    }
+
+    def part(name: str, service: str, **own: str) -> Part:
+        env = supervisor.surroundings() | config.service_env(service) | peers | own
+        return Part(name, [sys.executable, "-m", service, "consume"], env)
+
+    def replica(service: str, number: int) -> Replica:
+        own = {
+            "LYCEUM_HTTP_PORT": str(http[service][number]),
+            "LYCEUM_GRPC_PORT": str(grpc[service][number]),
+            "LYCEUM_DRAIN_SECONDS": str(DRAIN),
+        }
+        return Replica(
+            part(f"{service}-{number}", service, **own), http[service][number], config.data / "logs"
+        )
+
+    return Cluster({s: [replica(s, 0), replica(s, 1)] for s in LEDGER_SERVICES}), part(
+        "analytics", "analytics"
+    )
 
 
 def _gateway(config: Config, cluster: Cluster) -> ASGIApp:
