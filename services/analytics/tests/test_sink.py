@@ -70,39 +70,6 @@ async def test_an_insert_whose_caller_was_cancelled_is_not_repeated(
     assert (await counted(engine))["identity"] == (60, 60)
 
 
-async def test_places_that_were_read_before_an_insert_are_not_believed_after_it(
-    some_of_each: Any, consumption: Consumption, engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The search for lost tails reads the places of what is behind, feed by feed, beside the poll loop."""
-    intake = consumption.intake
-    per_feed = {f: some_of_each.all(f) for f in ("identity", "enrollment")}
-    await intake.process([r for records in per_feed.values() for r in records if r.position == 1])
-    partitions = sorted({(r.feed, r.partition) for records in per_feed.values() for r in records})
-    read, go_on = asyncio.Event(), asyncio.Event()
-    ask = engine.read_back
-
-    async def stops_on_the_way(sql: str, parameters: Any = None) -> Any:
-        rows = await ask(sql, parameters)
-        if not read.is_set():
-            read.set()
-            await go_on.wait()
-        return rows
-
-    monkeypatch.setattr(engine, "read_back", stops_on_the_way)
-    tails = asyncio.create_task(intake.complete(dict.fromkeys(partitions, False)))
-    await read.wait()  # the places of one feed are known, those of the others not
-    poll = asyncio.create_task(
-        intake.process([r for records in per_feed.values() for r in records if r.position == 2])
-    )
-    await asyncio.wait([poll], timeout=1)  # it ends at once, or waits for the search
-    go_on.set()
-    await asyncio.gather(tails, poll)
-    for records in per_feed.values():
-        await intake.process([r for r in records if r.position > 2])
-    found = await counted(engine)
-    assert (found["identity"], found["enrollment"]) == ((60, 60), (60, 60))
-
-
 async def test_a_place_names_the_last_event(
     some_of_each: Any, consumption: Consumption, engine: Engine
 ) -> None:
