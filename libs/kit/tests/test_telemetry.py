@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import INVALID_SPAN, SpanKind, StatusCode, use_span
 from prometheus_client import REGISTRY
 
@@ -42,9 +44,9 @@ def test_an_event_is_handled_in_the_trace_that_made_it() -> None:
     with telemetry.span("webhook") as made:
         traceparent = telemetry.current_traceparent()
     event = meta(traceparent)
-    with telemetry.event_span("handle user-provisioned", event, consumer="enrollment") as handled:
+    with telemetry.event_span("handle user-provisioned", event, consumer="enrollment"):
         following = telemetry.current_traceparent()
-    assert handled.get_span_context().trace_id == made.get_span_context().trace_id
+    assert following != traceparent
     assert f"{made.get_span_context().trace_id:032x}" in following
     span = finished.get_finished_spans()[-1]
     assert span.kind is SpanKind.CONSUMER
@@ -53,6 +55,18 @@ def test_an_event_is_handled_in_the_trace_that_made_it() -> None:
     assert span.attributes is not None
     assert span.attributes[telemetry.EVENT_ID] == str(event.id)
     assert span.attributes[telemetry.POSITION] == 17
+
+
+def test_without_a_collector_a_trace_goes_on_and_no_span_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    finished = spans()
+    monkeypatch.setattr(trace.get_tracer_provider(), "sampler", ALWAYS_OFF)
+    event = meta("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00")
+    with telemetry.event_span("handle", event, consumer="enrollment"):
+        assert telemetry.current_traceparent() == event.traceparent
+    with telemetry.event_spans("insert", [event], consumer="analytics"):
+        pass
+    assert telemetry.current_traceparent() == ""
+    assert not finished.get_finished_spans()
 
 
 def test_events_that_are_handled_at_once_have_spans_side_by_side_each_in_its_own_trace() -> None:
