@@ -33,7 +33,8 @@ ENVIRONMENT = "LYCEUM_"
 # Settings that no overlay needs to say anything about: their defaults are right in a cluster.
 LEFT_ALONE = {
     "http_host", "http_port", "grpc_host", "grpc_port", "issuer", "log_level", "log_format", "otlp_endpoint",
-    "kafka_tls", "kafka_replication", "database_pool", "grpc_reflection",
+    "kafka_tls", "kafka_ca", "kafka_certificate", "kafka_key", "kafka_replication",
+    "grpc_certificate", "grpc_key", "grpc_ca", "grpc_client_ca", "database_pool", "grpc_reflection",
     *(f"{s}_grpc" for s in SERVICES), *(f"{s}_http" for s in SERVICES),
     "identity_proxies", "identity_deactivation_share", "identity_deactivation_floor", "identity_session_hours",
     "identity_link_hours", "identity_signing_key_overlap_hours",
