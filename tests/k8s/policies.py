@@ -9,7 +9,7 @@ from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import kubernetes_validate
@@ -20,7 +20,9 @@ from lyceum_kit.service import Service
 from lyceum_kit.serving import FINISH_SECONDS
 from lyceum_kit.topics import feeds
 from lyceum_local import front, pod
-from lyceum_local.paths import LEDGER_SERVICES, SERVICES
+from lyceum_local.paths import SERVICES
+from tests.k8s import schemas
+from tests.k8s.operators import MADE, made
 
 Document = dict[str, Any]
 Documents = Sequence[Document]
@@ -29,6 +31,7 @@ ROOT = Path(__file__).parents[2]
 KUBERNETES = "1.34"
 WORKLOADS = ("Deployment", "StatefulSet", "Job")
 ENVIRONMENT = "LYCEUM_"
+SERVING = ("serve", "consume")
 
 # Settings that no overlay needs to say anything about: their defaults are right in a cluster.
 LEFT_ALONE = {
@@ -49,6 +52,10 @@ LEFT_ALONE = {
 }  # fmt: skip
 # Of the kit's settings, those that only services with a database have, or the front door has no use for.
 NO_DATABASE = {"database_url", "migration_url"}
+# Of others, by the service that hands them on: the store of packages has its own names for what it needs.
+FOREIGN = {
+    "catalog": {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT", "SSL_CERT_FILE"}
+}
 NOT_OF_WEB = {
     "client_id", "client_secret", "kafka_user", "kafka_password", "kafka", "jwks_url", "token_url", *NO_DATABASE,
 }  # fmt: skip
@@ -94,8 +101,8 @@ class Pod:
         return {p["name"]: p["containerPort"] for c in self.spec["containers"] for p in c.get("ports", ())}
 
 
-def pods(documents: Documents) -> list[Pod]:
-    return [Pod(d) for d in documents if d["kind"] in WORKLOADS]
+def pods(documents: Documents, kinds: Sequence[str] = WORKLOADS) -> list[Pod]:
+    return [Pod(d) for d in documents if d["kind"] in kinds]
 
 
 def of_kind(documents: Documents, kind: str) -> list[Document]:
@@ -103,9 +110,14 @@ def of_kind(documents: Documents, kind: str) -> list[Document]:
 
 
 def valid(documents: Documents) -> list[str]:
-    """Against Kubernetes' own schemas, strictly: a field that does not exist is an error."""
+    """Against Kubernetes' and the operators' schemas, strictly: a field that does not exist is an error."""
     wrong: list[str] = []
+    custom = schemas.known()
     for document in documents:
+        if f"{document['apiVersion']}/{document['kind']}" in custom:
+            name = f"{document['kind']} {document['metadata']['name']}"
+            wrong += [f"{name}: {why}" for why in schemas.check(document, custom)]
+            continue
         try:
             kubernetes_validate.validate(document, KUBERNETES, strict=True)
         except (kubernetes_validate.ValidationError, kubernetes_validate.SchemaNotFoundError) as e:
@@ -183,6 +195,8 @@ def probed(documents: Documents, services: Mapping[str, Service]) -> list[str]:
                 path = what.get("httpGet", {}).get("path")
                 if path is not None and path not in answered(it.of, services):
                     wrong.append(f"{where} asks for {path}, which {it.of} does not answer")
+                if "grpc" in what and "LYCEUM_GRPC_CERTIFICATE" in dict(environment(documents, container)):
+                    wrong.append(f"{where} asks gRPC, which has TLS there, and the kubelet has none")
     return wrong
 
 
@@ -247,11 +261,11 @@ class Flow:
 
 
 def flows(documents: Documents) -> set[Flow]:
-    """What the policies let through: out of the one and into the other."""
+    """What the policies let our pods through to: out of the one and into the other."""
     policies = [d["spec"] for d in of_kind(documents, "NetworkPolicy")]
     found: set[Flow] = set()
     for a in pods(documents):
-        for b in pods(documents):
+        for b in pods(documents, (*WORKLOADS, MADE)):
             for name, number in b.ports.items():
                 out = _through(policies, "Egress", a, b, {number, name} if a is b else {number})
                 if out and _through(policies, "Ingress", b, a, {number, name}):
@@ -269,9 +283,11 @@ def _through(
     peers, key = ("to", "egress") if way == "Egress" else ("from", "ingress")
     return any(
         (not rule.get("ports") or any(p["port"] in ports for p in rule["ports"]))
-        and any(
-            "podSelector" in peer and selects(peer["podSelector"], there.labels)
-            for peer in rule.get(peers, ())
+        and (
+            peers not in rule
+            or any(
+                "podSelector" in peer and selects(peer["podSelector"], there.labels) for peer in rule[peers]
+            )
         )
         for policy in mine
         for rule in policy.get(key, ())
@@ -288,37 +304,41 @@ def called() -> set[tuple[str, str]]:
 
 
 def needed(documents: Documents) -> set[Flow]:
-    """The flows that exist, as topics.yaml and the code have them."""
-    all_pods = pods(documents)
+    """The flows that exist, as topics.yaml, the code and the settings have them."""
     behind = {
         service["metadata"]["name"]: [
-            it.name for it in all_pods if selects({"matchLabels": service["spec"]["selector"]}, it.labels)
+            it.name
+            for it in pods(documents, (*WORKLOADS, MADE))
+            if selects({"matchLabels": service["spec"]["selector"]}, it.labels)
         ]
         for service in of_kind(documents, "Service")
     }
-    running = [it for it in all_pods if it.role in ("serve", "consume")]
     wanted = {("web", service, 8080) for service in SERVICES}
     wanted |= {(service, "identity", 8080) for service in SERVICES if service != "identity"}
     wanted |= {(caller, peer, 9090) for caller, peer in called()}
-    found = {
-        Flow(it.name, target, port)
-        for caller, peer, port in wanted
-        for it in running
-        if it.of == caller
-        for target in behind[peer]
-    }
-    for it in all_pods:
-        if it.of in LEDGER_SERVICES and "postgres" in behind:
-            found |= {Flow(it.name, target, pod.POSTGRES_PORT) for target in behind["postgres"]}
-        if it.role == "consume" and "kafka" in behind:
-            found |= {Flow(it.name, target, pod.KAFKA_PORT) for target in behind["kafka"]}
+    found: set[Flow] = set()
+    for it in pods(documents):
+        goes = {(peer, port) for caller, peer, port in wanted if caller == it.of and it.role in SERVING}
+        for container in it.containers:
+            given = dict(environment(documents, container))
+            goes |= {reached(given[name]) for name in _stands_on(it) if name in given}
         if it.of == "kafka":
-            found.add(Flow(it.name, it.name, pod.KAFKA_PORT))
+            goes.add(("kafka", pod.KAFKA_PORT))
+        found |= {Flow(it.name, target, port) for peer, port in goes for target in behind.get(peer, ())}
     return found
+
+
+def _stands_on(it: Pod) -> set[str]:
+    """The settings that tell of databases and brokers, of those that this pod uses."""
+    if it.of == "web":
+        return set()
+    databases = {"LYCEUM_DATABASE_URL", "LYCEUM_MIGRATION_URL", "LYCEUM_CLICKHOUSE_URL"}
+    return databases | ({"LYCEUM_KAFKA"} if it.role == "consume" else set())
 
 
 def walled(documents: Documents) -> list[str]:
     """Nothing goes by default, and what goes is exactly what exists."""
+    documents = [*documents, *made(documents)]
     closed = [
         d
         for d in of_kind(documents, "NetworkPolicy")
@@ -361,13 +381,14 @@ def values(documents: Documents, kind: str, name: str) -> dict[str, str]:
 
 def configured(documents: Documents) -> list[str]:
     """Every variable is a setting, and every setting is set, or left alone for a reason."""
+    documents = [*documents, *made(documents)]
     wrong: list[str] = []
     for it in pods(documents):
         kind = settings_of(it)
         prefix = kind.model_config.get("env_prefix", "")
         for container in it.containers:
             where = f"{it.name}/{container['name']}"
-            names = {name for name, _ in environment(documents, container)}
+            names = {name for name, _ in environment(documents, container)} - FOREIGN.get(it.of, set())
             given = {n.removeprefix(prefix).lower() for n in names if n.startswith(prefix)}
             wrong += [
                 f"{where}: {n} is no variable of ours" for n in sorted(names) if not n.startswith(prefix)
@@ -392,6 +413,7 @@ def _not_for(it: Pod) -> set[str]:
 
 def addressed(documents: Documents) -> list[str]:
     """Whatever address a pod goes to inside the cluster, set or by default, is a Service's, and one of its ports."""
+    documents = [*documents, *made(documents)]
     open_ports = {
         service["metadata"]["name"]: {port["port"] for port in service["spec"]["ports"]}
         for service in of_kind(documents, "Service")
@@ -420,17 +442,23 @@ def is_address(setting: str) -> bool:
 
 
 def reached(address: str) -> tuple[str, int]:
-    """Host and port; no host where it is a folder, or somewhere outside the cluster."""
+    """Host and port; no host where it is a folder, or somewhere outside the cluster. Of a Service's whole name, the first part."""
     parts = urlsplit(address if "://" in address else f"tcp://{address}")
-    if parts.scheme in ("file", "chdb", "s3", "https"):
+    if parts.scheme in ("file", "chdb", "s3"):
         return "", 0
-    return parts.hostname or "", parts.port or {"postgresql": pod.POSTGRES_PORT}.get(parts.scheme, 80)
+    standard = {"postgresql": pod.POSTGRES_PORT, "https": 443}
+    return (parts.hostname or "").removesuffix(".lyceum.svc"), parts.port or standard.get(parts.scheme, 80)
 
 
 def referred(documents: Documents) -> list[str]:
     """What pods name is there: ConfigMaps, Secrets, accounts, claims, and Services that select something."""
+    documents = [*documents, *made(documents)]
     there = {(d["kind"], d["metadata"]["name"]) for d in documents}
-    wrong: list[str] = []
+    wrong = [
+        f"{kind} {name}: there is no {key} in Secret {secret}"
+        for kind, name, secret, key in sorted(_secrets(documents))
+        if key not in values(documents, "Secret", secret)
+    ]
     for it in pods(documents):
         named = {("ServiceAccount", it.spec["serviceAccountName"])}
         for container in it.containers:
@@ -442,7 +470,9 @@ def referred(documents: Documents) -> list[str]:
         wrong += [f"{it.name}: there is no {kind} {name}" for kind, name in sorted(named - there)]
     for service in of_kind(documents, "Service"):
         behind = [
-            it for it in pods(documents) if selects({"matchLabels": service["spec"]["selector"]}, it.labels)
+            it
+            for it in pods(documents, (*WORKLOADS, MADE))
+            if selects({"matchLabels": service["spec"]["selector"]}, it.labels)
         ]
         name = service["metadata"]["name"]
         if not behind:
@@ -455,3 +485,43 @@ def referred(documents: Documents) -> list[str]:
                 if target not in {*it.ports, *it.ports.values()}
             ]
     return wrong
+
+
+def _secrets(documents: Documents) -> set[tuple[str, str, str, str]]:
+    """Who names which key of which Secret: volumes, and whatever custom resources look up."""
+    found: set[tuple[str, str, str, str]] = set()
+    for document in documents:
+        who = (str(document["kind"]), str(document["metadata"]["name"]))
+        found |= {(*who, secret, key) for secret, key in _named(document.get("spec"))}
+    return found
+
+
+def _named(value: Any) -> Iterator[tuple[str, str]]:
+    """The Secrets and keys in a spec, by the forms that the kinds in our overlays have."""
+    if isinstance(value, list):
+        for item in cast("list[Any]", value):
+            yield from _named(item)
+    if not isinstance(value, dict):
+        return
+    for key, inside in cast("Document", value).items():
+        match key, inside:
+            case "secret", {"name": str(name), "items": [*items]}:
+                yield from ((name, str(item["key"])) for item in cast("list[Document]", items))
+            case "secret", {"secretName": str(name)}:
+                yield name, "tls.crt"
+            case "ca", {"secretName": str(name)}:
+                yield name, "tls.key"
+            case "passwordSecret", {"name": str(name)}:
+                yield name, "password"
+            case "secretKeyRef" | "accessKeyId" | "secretAccessKey" | "endpointCA", {
+                "name": str(name),
+                "key": str(of),
+            }:
+                yield name, of
+            case "secretTargetRef", [*references]:
+                yield from ((str(r["name"]), str(r["key"])) for r in cast("list[Document]", references))
+            case str(), str() if key.endswith("/k8s_secret_password"):
+                name, _, of = inside.partition("/")
+                yield name, of
+            case _:
+                yield from _named(inside)

@@ -15,6 +15,7 @@ from lyceum_kit.topics import feeds
 from lyceum_local.paths import SERVICES
 from lyceum_local.testing.kubernetes import OVERLAYS, render
 from tests.k8s import policies
+from tests.k8s.operators import made
 from tests.k8s.policies import Documents, Pod
 
 ALL = sorted(folder.name for folder in OVERLAYS.iterdir() if (folder / "kustomization.yaml").exists())
@@ -260,7 +261,8 @@ def test_each_service_has_what_the_others_know_of_it(rendered: dict[str, Documen
 
 
 def test_only_migrations_have_the_owners_password(rendered: dict[str, Documents]) -> None:
-    for overlay, documents in rendered.items():
+    for overlay, found in rendered.items():
+        documents = [*found, *made(found)]
         having = {
             it.role
             for it in map(Pod, (d for d in documents if d["kind"] in policies.WORKLOADS))
