@@ -667,6 +667,17 @@ def images_sbom(
     print(json.dumps(images.sbom(name, tag), indent=1))  # noqa: T201
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def compose(context: typer.Context) -> None:
+    """The platform in containers: `docker compose` on deploy/compose, with secrets made at the first start."""
+    from lyceum_local import compose as containers
+
+    try:
+        containers.run(context.args)
+    except FileNotFoundError as e:
+        stop(f"{e}: containers need Docker with its plugin compose.")
+
+
 @app.command()
 def lock(
     check: Annotated[
