@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -15,7 +16,7 @@ from lyceum_kit import telemetry
 from lyceum_kit.delivery import emitted
 from lyceum_kit.errors import Conflict, Refused
 from lyceum_kit.group import Group
-from lyceum_kit.ledger import Ledger, Tx
+from lyceum_kit.ledger import Ledger, Origin, Tx
 from lyceum_kit.testing import spans
 
 TENANT = uuid4()
@@ -150,6 +151,50 @@ async def test_each_keeps_its_own_actor_and_trace(ledger: Ledger) -> None:
     assert [r.actor for r in rows] == [f"person-{n}" for n in range(5)]
     assert [r.traceparent.split("-")[1] for r in rows] == [t.split("-")[1] for t in traces]
     assert len({r.traceparent for r in rows}) == 5
+
+
+async def test_a_handler_of_many_is_called_once_and_answers_each(ledger: Ledger) -> None:
+    group, tenant = Group(ledger), uuid4()
+    calls: list[list[str]] = []
+    spans()
+
+    async def create_all(tx: Tx, names: Sequence[tuple[str, Origin]]) -> list[str]:
+        calls.append([name for name, _ in names])
+        for name, origin in names:
+            if name == "refused":
+                raise Refused("no")
+            created = OrgUnitCreated(org_unit_id=name, code="x")
+            tx.append(f"org-unit/{name}", [created], expected=0, origin=origin)
+        return [name.upper() for name, _ in names]
+
+    async def request(name: str) -> str:
+        with telemetry.span(f"request {name}"):
+            return await group.run_many(tenant, create_all, (name, Origin.request("hr")), actor="hr")
+
+    names = [f"u{n}" for n in range(9)]
+    assert await asyncio.gather(*map(request, names)) == [name.upper() for name in names]
+    assert calls == [names]
+    async with ledger.read(tenant) as conn:
+        rows = (await conn.execute(text("SELECT correlation_id, traceparent FROM events"))).all()
+    assert len({r.correlation_id for r in rows}) == len({r.traceparent for r in rows}) == 9
+
+    answers = await asyncio.gather(*map(request, ("v1", "refused", "v2")), return_exceptions=True)
+    assert [a if isinstance(a, str) else type(a) for a in answers] == ["V1", Refused, "V2"]
+    assert len(await emitted(ledger, tenant)) == 11
+
+
+async def test_what_different_actors_do_is_not_mixed(ledger: Ledger) -> None:
+    group, tenant = Group(ledger), uuid4()
+
+    async def create_all(tx: Tx, names: Sequence[str]) -> list[str]:
+        return [await create(tx, name) for name in names]
+
+    await asyncio.gather(
+        *(group.run_many(tenant, create_all, f"u{n}", actor=f"hr-{n % 2}") for n in range(6))
+    )
+    async with ledger.read(tenant) as conn:
+        rows = await conn.execute(text("SELECT stream, actor FROM events"))
+    assert {r.stream: r.actor for r in rows} == {f"org-unit/u{n}": f"hr-{n % 2}" for n in range(6)}
 
 
 async def test_a_caller_that_goes_away_stops_nobody(ledger: Ledger) -> None:

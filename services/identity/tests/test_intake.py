@@ -1,12 +1,15 @@
 """Webhooks: signed, once, in any order; bad ones get a clear answer and change nothing."""
 
+import asyncio
 import json
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
-from identity.signatures import sign_standard
+from identity.signatures import new_secret, sign_standard
 
 
 async def test_a_hire_becomes_a_person_without_a_name_in_any_event(world: Any) -> None:
@@ -39,6 +42,36 @@ async def test_the_same_message_again_changes_nothing(world: Any) -> None:
     assert (answer.status_code, answer.json()) == (200, {"result": "duplicate"})
     assert (await world.send(hook, hire, webhook_id="another")).json() == {"result": "unchanged"}
     assert len(await world.events()) == count
+
+
+async def test_messages_that_come_at_once_are_each_answered_for_themselves(world: Any) -> None:
+    hook, other = await world.hook(), await world.hook()
+    hire = world.event("created", "1")
+    moved = world.event("updated", "1", department="Sales")
+    answers = await asyncio.gather(
+        world.send(hook, hire, webhook_id="once"),
+        world.send(hook, world.event("created", "2", manager_external_id="3"), webhook_id="two"),
+        world.send(hook, hire, webhook_id="once"),
+        world.send(hook, moved, webhook_id="later of the same person"),
+        world.send(other, world.event("created", "3"), webhook_id="once"),
+        world.send(hook, world.event("created", "4"), secret=new_secret("standard")),
+        world.send(hook, world.event("terminated", "5")),
+    )
+    assert [a.json().get("result", a.status_code) for a in answers] == [
+        "created", "created", "duplicate", "updated", "created", 401, "held",
+    ]  # fmt: skip
+    assert (await world.person("1"))["department"] == "Sales"
+    assert (await world.person("2"))["manager_id"] == (await world.person("3"))["person_id"]
+    async with world.service.ledger.read(world.tenant) as conn:
+        rows = await conn.execute(
+            text(
+                "SELECT actor, correlation_id FROM events WHERE type LIKE '%UserProvisioned' AND actor LIKE 'webhook%'"
+            )
+        )
+    provisioned = rows.all()
+    assert len({row.correlation_id for row in provisioned}) == len(provisioned) == 3
+    actors = Counter(row.actor for row in provisioned)
+    assert actors == {f"webhook:{hook.endpoint_id}": 2, f"webhook:{other.endpoint_id}": 1}
 
 
 @pytest.mark.parametrize(

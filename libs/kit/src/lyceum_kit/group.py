@@ -3,11 +3,14 @@
 A commit costs far more than what most commands write, so that a busy service does many in one. Each command sees what
 those before it wrote. The group is all or nothing: where one of them fails, or loses a race, all is rolled back and each
 is run alone, so that nobody's failure is another's and no stream is torn.
+
+Where many say the same kind of thing at once, statements cost more than the commit: `run_many` hands them to a handler
+that takes them all.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -16,6 +19,7 @@ from uuid import UUID
 from lyceum_kit import db
 from lyceum_kit.ledger import Appended, Ledger, Tx, write
 
+Item = TypeVar("Item")
 T = TypeVar("T")
 
 MOST = 200  # commands in one transaction
@@ -27,6 +31,7 @@ class _Command:
     args: tuple[object, ...]
     kwargs: dict[str, object]
     actor: str
+    many: bool  # the handler takes a list of items and answers with a list
     context: Context  # the request's: its trace and its log fields go with the events
     done: asyncio.Future[Any]
 
@@ -48,8 +53,33 @@ class Group:
         **kwargs: object,
     ) -> T:
         """As `Ledger.run`, which see: the answer comes once the command is durable."""
-        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        command = _Command(handler, args, kwargs, actor, copy_context(), done)
+        return await self._queued(tenant, handler, args, kwargs, actor, many=False)
+
+    async def run_many(
+        self,
+        tenant: UUID,
+        handler: Callable[[Tx, Sequence[Item]], Awaitable[Sequence[T]]],
+        item: Item,
+        *,
+        actor: str = "",
+    ) -> T:
+        """As `run`, for `handler(tx, items)`, which gets the items of all who call it at once by the same actor, in the
+        order of their calls, and answers each. An item brings its `Origin` along: the transaction has the first one's.
+        """
+        return await self._queued(tenant, handler, (item,), {}, actor, many=True)
+
+    async def _queued(
+        self,
+        tenant: UUID,
+        handler: Callable[..., Awaitable[Any]],
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+        actor: str,
+        *,
+        many: bool,
+    ) -> Any:
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        command = _Command(handler, args, kwargs, actor, many, copy_context(), done)
         self._waiting.setdefault(tenant, deque()).append(command)
         if tenant not in self._working:
             self._working[tenant] = asyncio.create_task(self._work(tenant))
@@ -70,21 +100,21 @@ class Group:
         """False when one failed and nothing was done."""
         ledger = self._ledger
         shared: list[Appended] = []
-        answers: list[Any] = []
+        answered: list[tuple[_Command, Any]] = []
         try:
             async with ledger.engine.connect() as conn, conn.begin():
                 await db.set_tenant(conn, tenant)
-                for command in commands:
+                for call in _calls(commands):
                     tx = Tx(
                         conn,
                         tenant,
                         ledger.feed,
                         now=ledger.clock(),
                         new_id=ledger.new_id,
-                        actor=command.actor,
+                        actor=call[0].actor,
                         shared=shared,
                     )
-                    answers.append(await _in_context(command, tx))
+                    answered += zip(call, await _in_context(call, tx), strict=True)
                     await tx.flush()
                 if shared:
                     await write(conn, tenant, ledger.feed, shared)
@@ -92,13 +122,16 @@ class Group:
             return False
         if shared:
             ledger.wake()
-        for command, answer in zip(commands, answers, strict=True):
+        for command, answer in answered:
             if not command.done.done():  # its caller may have gone
                 command.done.set_result(answer)
         return True
 
     async def _alone(self, tenant: UUID, command: _Command) -> None:
-        run = self._ledger.run(tenant, command.handler, *command.args, actor=command.actor, **command.kwargs)
+        async def call(tx: Tx) -> Any:
+            return (await _call([command], tx))[0]
+
+        run = self._ledger.run(tenant, call, actor=command.actor)
         try:
             answer = await asyncio.get_running_loop().create_task(run, context=command.context)
         except Exception as e:  # noqa: BLE001 - it is the caller's to handle
@@ -109,8 +142,24 @@ class Group:
                 command.done.set_result(answer)
 
 
-async def _in_context(command: _Command, tx: Tx) -> Any:
-    async def call() -> Any:
-        return await command.handler(tx, *command.args, **command.kwargs)
+def _calls(commands: Sequence[_Command]) -> list[list[_Command]]:
+    """Who shares a call: each is alone in its own, but for those whose handler takes many."""
+    calls: list[list[_Command]] = []
+    shared: dict[tuple[Callable[..., Awaitable[Any]], str], list[_Command]] = {}
+    for command in commands:
+        call = shared.setdefault((command.handler, command.actor), []) if command.many else []
+        if not call:
+            calls.append(call)
+        call.append(command)
+    return calls
 
-    return await asyncio.get_running_loop().create_task(call(), context=command.context)
+
+async def _call(call: Sequence[_Command], tx: Tx) -> Sequence[Any]:
+    first = call[0]
+    if first.many:
+        return await first.handler(tx, [command.args[0] for command in call])
+    return [await first.handler(tx, *first.args, **first.kwargs)]
+
+
+async def _in_context(call: Sequence[_Command], tx: Tx) -> Sequence[Any]:
+    return await asyncio.get_running_loop().create_task(_call(call, tx), context=call[0].context)

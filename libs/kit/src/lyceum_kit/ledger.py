@@ -51,6 +51,21 @@ class First(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Who and what an event comes from: a person's or client's id, and the request or event that led to it."""
+
+    actor: str
+    correlation_id: str
+    causation_id: str
+    traceparent: str
+
+    @staticmethod
+    def request(actor: str) -> "Origin":
+        """A request that is answered here and now."""
+        return Origin(actor, str(new_id()), "", current_traceparent())
+
+
+@dataclass(frozen=True, slots=True)
 class Appended:
     """An event that is queued in a transaction."""
 
@@ -61,10 +76,7 @@ class Appended:
     type: str
     data: bytes
     at: datetime
-    actor: str
-    correlation_id: str
-    causation_id: str
-    traceparent: str
+    origin: Origin
 
 
 @dataclass(frozen=True)
@@ -152,23 +164,31 @@ class Tx:
         return {stream: self._with_appended(stream, events) for stream, events in found.items()}
 
     def append(
-        self, stream: str, events: Sequence[Message], *, expected: int, key: str | None = None
+        self,
+        stream: str,
+        events: Sequence[Message],
+        *,
+        expected: int,
+        key: str | None = None,
+        origin: Origin | None = None,
     ) -> None:
         """Queue `events` as versions expected + 1, …; written in one statement before the commit.
 
         `key` decides the feed's partition and must be the same for all events of a stream: the stream itself
-        (the default), or the person for learner events.
+        (the default), or the person for learner events. `origin` is for a transaction that many share.
         """
+        if not events:
+            return
+        origin = origin or self._origin()
         for version, message in enumerate(events, expected + 1):
             data = self._checked(message)
-            row = self._row(stream, version, key or stream, message, data, current_traceparent())
-            self._appended.append(row)
+            self._appended.append(self._row(stream, version, key or stream, message, data, origin))
 
     def append_alike(self, message: Message, firsts: Sequence[First]) -> None:
         """Begin many streams with what is the same event but for ids: `message` is checked for all of them."""
         self._checked(message)
-        trace = current_traceparent()
-        self._appended += [self._row(f.stream, 1, f.key, message, f.data, trace) for f in firsts]
+        origin = self._origin()
+        self._appended += [self._row(f.stream, 1, f.key, message, f.data, origin) for f in firsts]
 
     def set_timer(
         self, kind: str, key: str, due_at: datetime, payload: Mapping[str, str] | None = None
@@ -224,8 +244,11 @@ class Tx:
             raise ValueError(f"{name} has {len(data)} bytes, more than {MAX_EVENT_BYTES}")
         return data
 
+    def _origin(self) -> Origin:
+        return Origin(self.actor, self.correlation_id, self.causation_id, current_traceparent())
+
     def _row(
-        self, stream: str, version: int, key: str, message: Message, data: bytes, traceparent: str
+        self, stream: str, version: int, key: str, message: Message, data: bytes, origin: Origin
     ) -> Appended:
         return Appended(
             stream,
@@ -235,10 +258,7 @@ class Tx:
             message.DESCRIPTOR.full_name,
             data,
             self.now,
-            self.actor,
-            self.correlation_id,
-            self.causation_id,
-            traceparent,
+            origin,
         )
 
 
@@ -258,10 +278,10 @@ async def write(conn: AsyncConnection, tenant: UUID, feed: Feed, rows: Sequence[
                 [r.data for r in rows],
                 [feed.partition_of(r.key) for r in rows],
                 [r.at for r in rows],
-                [r.actor for r in rows],
-                [r.correlation_id for r in rows],
-                [r.causation_id for r in rows],
-                [r.traceparent for r in rows],
+                [r.origin.actor for r in rows],
+                [r.origin.correlation_id for r in rows],
+                [r.origin.causation_id for r in rows],
+                [r.origin.traceparent for r in rows],
             )
     except asyncpg.UniqueViolationError as e:
         if e.constraint_name != "events_pkey":
@@ -305,8 +325,10 @@ class Ledger:
             except Exception as e:
                 if db.is_outage(e):
                     raise db.understood(e) from e
-                if not db.is_race(e) or attempt == ATTEMPTS - 1:
+                if not db.is_race(e):
                     raise
+                if attempt == ATTEMPTS - 1:
+                    raise Conflict from e
             # Two who met once meet again unless one waits a little longer.
             await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311
         raise AssertionError("unreachable")

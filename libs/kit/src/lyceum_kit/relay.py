@@ -53,13 +53,17 @@ INSERT INTO feed_position (feed, partition, position, id)
 SELECT n.feed, n.partition, r.before + n.n, n.id FROM numbered n JOIN raised r USING (feed, partition)
 """
 
-# Positions to send, with the id before each. Read with the one before the first, so that each finds its predecessor in
-# the row above: joined by `position - 1`, a planner without statistics reads the whole partition for every row.
+# Positions to send, with the id before each; $3 and $4: up to where a partition is on its way already. Read with the one
+# before the first, so that each finds its predecessor in the row above: joined by `position - 1`, a planner without
+# statistics reads the whole partition for every row.
 _TO_SEND = """
 SELECT h.partition, p.position, g.generation, coalesce(p.previous::text, '') AS previous,
        e.id, e.type, e.stream, e.version, e.at, e.tenant, e.key, e.data,
        e.correlation_id, e.causation_id, e.traceparent
-FROM feed_head h
+FROM (
+  SELECT feed, partition, head, greatest(sent, flying.position) AS sent
+  FROM feed_head LEFT JOIN unnest($3::smallint[], $4::bigint[]) AS flying(partition, position) USING (partition)
+) h
 CROSS JOIN LATERAL (
   SELECT position, id, lag(id) OVER (ORDER BY position) AS previous FROM (
     SELECT position, id FROM feed_position
@@ -74,7 +78,10 @@ CROSS JOIN LATERAL (
 WHERE h.feed = $1 AND h.head > h.sent AND p.position > h.sent
 ORDER BY h.partition, p.position
 """
-_SENT = "UPDATE feed_head SET sent = $3 WHERE feed = $1 AND partition = $2 AND sent < $3"
+_SENT = """
+UPDATE feed_head h SET sent = s.position FROM unnest($2::smallint[], $3::bigint[]) AS s(partition, position)
+WHERE h.feed = $1 AND h.partition = s.partition AND h.sent < s.position
+"""
 _HEADS = "INSERT INTO feed_head (feed, partition) SELECT $1, n FROM generate_series(0, $2 - 1) n ON CONFLICT DO NOTHING"
 _FIRST_GENERATION = """
 INSERT INTO feed_generation (feed, generation, partition, start)
@@ -177,45 +184,65 @@ class Relay:
             async with asyncio.timeout(SEND_TIMEOUT):
                 await producer.start()
             self.status = RelayStatus(active=True)
-            while True:
-                busy = await self._pass(connection, producer)
-                if not busy:
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(SLOW_POLL):
-                            await self._wake.wait()
-                    self._wake.clear()
+            await self._pump(connection, producer)
         finally:
             # Stop may hang on a dead broker; whatever it still queues is sent again under the same numbers.
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(3):
                     await producer.stop()
 
-    async def _pass(self, connection: asyncpg.Connection, producer: AIOKafkaProducer) -> bool:
-        numbered = await connection.execute(NUMBER, NUMBER_AT_ONCE)
-        count = int(numbered.rpartition(" ")[2])
-        failpoint("relay.numbered")
-        sent = 0
-        for feed in self.feeds:
-            rows = await connection.fetch(_TO_SEND, feed.name, SEND_AT_ONCE)
-            by_partition: dict[int, list[asyncpg.Record]] = defaultdict(list)
-            for row in rows:
-                by_partition[row["partition"]].append(row)
-            acked = await asyncio.gather(
-                *(_send(producer, feed, p, rows) for p, rows in by_partition.items())
-            )
-            failpoint("relay.sent")
-            for partition, position in zip(by_partition, acked, strict=True):
-                await connection.execute(_SENT, feed.name, partition, position)
-            telemetry.RELAY_SENT.labels(feed.name).inc(len(rows))
-            sent += len(rows)
-        return count > 0 or sent > 0
+    async def _pump(self, connection: asyncpg.Connection, producer: AIOKafkaProducer) -> None:
+        """While one batch is on its way to Kafka, the next is numbered and read. Of a partition one batch is on its way."""
+        flying: list[_Batch] = [{} for _ in self.feeds]
+        sending: asyncio.Task[None] | None = None
+        try:
+            while True:
+                numbered = await connection.execute(NUMBER, NUMBER_AT_ONCE)
+                failpoint("relay.numbered")
+                following = [await _to_send(connection, *of) for of in zip(self.feeds, flying, strict=True)]
+                if sending:
+                    await sending
+                    failpoint("relay.sent")
+                    for feed, batch in zip(self.feeds, flying, strict=True):
+                        await connection.execute(_SENT, feed.name, *_ends(batch))
+                        telemetry.RELAY_SENT.labels(feed.name).inc(sum(map(len, batch.values())))
+                flying, sending = following, None
+                if any(flying):
+                    sending = asyncio.create_task(self._send_all(producer, flying))
+                elif numbered == "INSERT 0 0":
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(SLOW_POLL):
+                            await self._wake.wait()
+                    self._wake.clear()
+        finally:
+            if sending:
+                sending.cancel()
+                await asyncio.gather(sending, return_exceptions=True)
+
+    async def _send_all(self, producer: AIOKafkaProducer, batches: Sequence["_Batch"]) -> None:
+        of_feeds = zip(self.feeds, batches, strict=True)
+        await asyncio.gather(*(_send(producer, f, p, rows) for f, b in of_feeds for p, rows in b.items()))
+
+
+_Batch = dict[int, list[asyncpg.Record]]  # by partition, in position order
+
+
+def _ends(batch: _Batch) -> tuple[list[int], list[int]]:
+    """Partitions, and the last position of each."""
+    return list(batch), [rows[-1]["position"] for rows in batch.values()]
+
+
+async def _to_send(connection: asyncpg.Connection, feed: Feed, flying: _Batch) -> _Batch:
+    batch: _Batch = defaultdict(list)
+    for row in await connection.fetch(_TO_SEND, feed.name, SEND_AT_ONCE, *_ends(flying)):
+        batch[row["partition"]].append(row)
+    return batch
 
 
 async def _send(
     producer: AIOKafkaProducer, feed: Feed, partition: int, rows: Sequence[asyncpg.Record]
-) -> int:
-    """Send in position order, one batch in flight; returns the last position acknowledged."""
-    position = 0
+) -> None:
+    """Send in position order, one batch in flight, until the last is acknowledged."""
     pending = list(rows)
     while pending:
         batch = producer.create_batch()
@@ -233,9 +260,7 @@ async def _send(
         async with asyncio.timeout(SEND_TIMEOUT):
             acknowledged = await producer.send_batch(batch, feed.topic, partition=partition)
             await acknowledged
-        position = pending[taken - 1]["position"]
         pending = pending[taken:]
-    return position
 
 
 async def ensure_topics(feeds: Sequence[Feed], kafka: dict[str, Any], replication: int) -> None:

@@ -2,7 +2,7 @@
 
 hear            HR said something of one or many people: keep it, and settle what follows now
 on_person_day   a timer: the day of a hire, a move or a leave has come
-take_webhook    a signed message, once
+take_webhooks   signed messages, each once
 take_notice     a vendor's notice that somebody changed: read again soon
 apply_listing   a chunk of a full snapshot
 grant_roles     an administrator made somebody author or admin
@@ -48,7 +48,7 @@ from identity.store import PersonRow
 from identity.vault import Vault
 from lyceum.identity.v1 import events_pb2 as pb
 from lyceum_kit.errors import NotFound
-from lyceum_kit.ledger import Tx
+from lyceum_kit.ledger import Origin, Tx
 from lyceum_kit.timers import Timer
 
 PERSON_DAY = "person-day"
@@ -58,11 +58,17 @@ Outcome = Literal["created", "updated", "terminated", "unchanged", "held", "wait
 
 
 async def hear(
-    tx: Tx, source: str, said: Mapping[str, Sequence[Statement]], *, vault: Vault
+    tx: Tx,
+    source: str,
+    said: Mapping[str, Sequence[Statement]],
+    *,
+    vault: Vault,
+    origins: Mapping[str, Origin] | None = None,
 ) -> dict[str, Outcome]:
     """Keep what HR said of people, by external id, and publish the differences that hold now.
 
-    Of whoever was erased nothing is kept, unless HR hires them anew: that is another person here.
+    Of whoever was erased nothing is kept, unless HR hires them anew: that is another person here. `origins` has, by
+    external id, in which message it was said.
     """
     tombs = {e: tombstone(vault, tx.tenant, source, e) for e in {*said, *_managers(said)}}
     found = await store.lock_by_external_id(tx.conn, tx.tenant, source, {*said, *tombs.values()})
@@ -76,7 +82,8 @@ async def hear(
         for row in await store.lock_by_external_id(tx.conn, tx.tenant, source, new):
             rows[row.external_id] = row
     people = [_told(row, said[row.external_id], tx.now) for row in rows.values()]
-    outcomes = await settle(tx, people)
+    of = {row.person_id: origin for row in people if (origin := (origins or {}).get(row.external_id))}
+    outcomes = await settle(tx, people, of)
     return {**gone, **{row.external_id: outcomes[row.person_id] for row in people}}
 
 
@@ -120,11 +127,14 @@ async def on_person_day(tx: Tx, timer: Timer) -> None:
     await settle(tx, await store.lock_people(tx.conn, tx.tenant, [UUID(timer.key)]))
 
 
-async def settle(tx: Tx, people: Sequence[PersonRow]) -> dict[UUID, Outcome]:
+async def settle(
+    tx: Tx, people: Sequence[PersonRow], origins: Mapping[UUID, Origin] | None = None
+) -> dict[UUID, Outcome]:
     """Bring published people to what their records say now; the rows are locked, and saved here.
 
-    Also settles those who were waiting for one of them as their manager.
+    Also settles those who were waiting for one of them as their manager. `origins`: by person, else the transaction's.
     """
+    origins = origins or {}
     if not people:
         return {}
     source = people[0].source
@@ -169,7 +179,8 @@ async def settle(tx: Tx, people: Sequence[PersonRow]) -> dict[UUID, Outcome]:
             *decide(person, command),
             *decide(person, ChangeProfile(str(person_id), row.profile, profile)),
         ]
-        tx.append(f"person/{person_id}", events, expected=stream.version)
+        origin = origins.get(person_id)
+        tx.append(f"person/{person_id}", events, expected=stream.version, origin=origin)
         for event in events:
             person = evolve(person, event)
         after = _published(row, person, profile, look, above)
@@ -308,21 +319,48 @@ async def map_unit(tx: Tx, org_unit_id: UUID, command: Map) -> OrgUnit:
 # ---- webhooks
 
 
-async def take_webhook(
-    tx: Tx, endpoint_id: UUID, webhook_id: str, source: str, said: Said, *, vault: Vault
-) -> Outcome:
-    """One signed message of an HR system, however often it is delivered."""
-    if not await webhook_store.remember(tx.conn, tx.tenant, endpoint_id, webhook_id, tx.now):
-        return "duplicate"
-    outcomes = await hear(tx, source, {said.external_id: [said.statement]}, vault=vault)
-    return outcomes[said.external_id]
+@dataclass(frozen=True)
+class Delivery:
+    """A signed message of an HR system."""
+
+    endpoint_id: UUID
+    webhook_id: str
+    source: str
+    said: Said
+    origin: Origin
+
+
+async def take_webhooks(tx: Tx, deliveries: Sequence[Delivery], *, vault: Vault) -> list[Outcome]:
+    """Messages that came together, in that order, however often each is delivered."""
+    keys = [(d.endpoint_id, d.webhook_id) for d in deliveries]
+    fresh = await webhook_store.remember(tx.conn, tx.tenant, keys, tx.now)
+    outcomes: list[Outcome] = ["duplicate"] * len(deliveries)
+    waiting = [n for n, key in enumerate(keys) if n == keys.index(key) and key in fresh]
+    while waiting:
+        # Of one person one message at a time: each has an outcome of its own.
+        source = deliveries[waiting[0]].source
+        turn: dict[str, int] = {}
+        for n in waiting:
+            if deliveries[n].source == source:
+                turn.setdefault(deliveries[n].said.external_id, n)
+        heard = await hear(
+            tx,
+            source,
+            {external_id: [deliveries[n].said.statement] for external_id, n in turn.items()},
+            vault=vault,
+            origins={external_id: deliveries[n].origin for external_id, n in turn.items()},
+        )
+        for external_id, n in turn.items():
+            outcomes[n] = heard[external_id]
+        waiting = [n for n in waiting if n not in turn.values()]
+    return outcomes
 
 
 async def take_notice(
     tx: Tx, endpoint_id: UUID, webhook_id: str, notices: Sequence[Notice], *, vault: Vault
 ) -> Literal["noted", "duplicate"]:
     """A vendor says that people changed. Reading them waits for a timer: their system may be slow or down."""
-    if not await webhook_store.remember(tx.conn, tx.tenant, endpoint_id, webhook_id, tx.now):
+    if not await webhook_store.remember(tx.conn, tx.tenant, [(endpoint_id, webhook_id)], tx.now):
         return "duplicate"
     for notice in notices:
         payload = {"endpoint_id": str(endpoint_id), "external_id": notice.id, "action": notice.action}

@@ -5,7 +5,9 @@ A 2xx is only said once the message is durable.
 
 import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -15,7 +17,7 @@ from fastapi.responses import JSONResponse
 from identity import hris, store, webhook_store
 from identity.administration import Breaker, apply_held, discard_held, endpoint_place, take_snapshot
 from identity.errors import BadSignature, EncodedBody
-from identity.handlers import take_notice, take_webhook
+from identity.handlers import Delivery, take_notice, take_webhooks
 from identity.signatures import verify_bamboohr, verify_standard
 from identity.tenancy import Tenancy
 from identity.vault import Vault
@@ -23,7 +25,7 @@ from identity.webhook_store import Endpoint
 from lyceum_kit.errors import NotFound
 from lyceum_kit.group import Group
 from lyceum_kit.http import MIB, allow, body_limit, public
-from lyceum_kit.ledger import Ledger
+from lyceum_kit.ledger import Ledger, Origin, Tx
 from lyceum_kit.tokens import Caller
 
 SNAPSHOT_LIMIT = 20 * MIB
@@ -35,7 +37,12 @@ Admin = Annotated[Caller, allow("admin", "operator")]
 
 def webhook_routes(ledger: Ledger, tenancy: Tenancy, vault: Vault) -> APIRouter:
     router = APIRouter()
-    group = Group(ledger)
+    taking, looking_up = Group(ledger), Group(ledger)
+    take = partial(take_webhooks, vault=vault)
+
+    async def find(tx: Tx, endpoint_ids: Sequence[UUID]) -> list[Endpoint | None]:
+        found = await webhook_store.endpoints(tx.conn, tx.tenant, set(endpoint_ids), tx.now)
+        return [found.get(endpoint_id) for endpoint_id in endpoint_ids]
 
     @router.post(
         "/webhooks/{tenant_slug}/{endpoint_id}",
@@ -52,9 +59,8 @@ def webhook_routes(ledger: Ledger, tenancy: Tenancy, vault: Vault) -> APIRouter:
             tenant = await tenancy.by_slug(tenant_slug)
         except NotFound:
             raise BadSignature from None
-        now = ledger.clock()
-        async with ledger.read(tenant.tenant_id) as conn:
-            endpoint = await webhook_store.endpoint(conn, tenant.tenant_id, endpoint_id, now)
+        # Read for each burst and kept for none: a secret that was revoked is good for nothing from then on.
+        endpoint = await looking_up.run_many(tenant.tenant_id, find, endpoint_id)
         if endpoint is None:
             raise BadSignature
         return await _take(tenant.tenant_id, endpoint, request, body, tenant.default_time_zone)
@@ -67,10 +73,10 @@ def webhook_routes(ledger: Ledger, tenancy: Tenancy, vault: Vault) -> APIRouter:
         actor = f"webhook:{endpoint.endpoint_id}"
         now = ledger.clock()
         if endpoint.form == "bamboohr":
-            delivery = verify_bamboohr(request.headers, body, secrets, now)
+            webhook_id = verify_bamboohr(request.headers, body, secrets, now)
             notices = hris.read_notices(hris.strict_json(body))
-            noted = await group.run(
-                tenant, take_notice, endpoint.endpoint_id, delivery, notices, vault=vault, actor=actor
+            noted = await taking.run(
+                tenant, take_notice, endpoint.endpoint_id, webhook_id, notices, vault=vault, actor=actor
             )
             return JSONResponse({"result": noted}, 200 if noted == "duplicate" else 202)
         webhook_id = verify_standard(request.headers, body, secrets, now)
@@ -80,16 +86,8 @@ def webhook_routes(ledger: Ledger, tenancy: Tenancy, vault: Vault) -> APIRouter:
         )
         if said is None:
             return JSONResponse({"result": "ignored"})
-        outcome = await group.run(
-            tenant,
-            take_webhook,
-            endpoint.endpoint_id,
-            webhook_id,
-            endpoint.source,
-            said,
-            vault=vault,
-            actor=actor,
-        )
+        delivery = Delivery(endpoint.endpoint_id, webhook_id, endpoint.source, said, Origin.request(actor))
+        outcome = await taking.run_many(tenant, take, delivery, actor=actor)
         return JSONResponse({"result": outcome}, 202 if outcome in ("held", "waiting") else 200)
 
     _ = receive

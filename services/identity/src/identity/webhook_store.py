@@ -1,16 +1,16 @@
 """Every SQL statement about webhook endpoints, their secrets and inbox, and the directory of tenants."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from identity.tables import tenants, webhook_endpoints, webhook_inbox, webhook_secrets
+from identity.tables import tenants, webhook_endpoints, webhook_secrets
 
 
 @dataclass(frozen=True)
@@ -46,22 +46,24 @@ async def add(
     )
 
 
+_ENDPOINTS = text("""
+    SELECT e.endpoint_id, e.form, e.name, e.source, e.config, ARRAY(
+      SELECT s.secret FROM webhook_secrets s
+      WHERE s.tenant = e.tenant AND s.endpoint_id = e.endpoint_id AND (s.valid_until IS NULL OR s.valid_until > :now)
+      ORDER BY s.n DESC) AS secrets
+    FROM webhook_endpoints e WHERE e.tenant = :tenant AND e.endpoint_id = ANY(:endpoint_ids)""")
+
+
+async def endpoints(
+    conn: AsyncConnection, tenant: UUID, endpoint_ids: Collection[UUID], now: datetime
+) -> dict[UUID, Endpoint]:
+    """Those that there are, with the secrets that are valid now, the newest first."""
+    values = {"tenant": tenant, "endpoint_ids": list(endpoint_ids), "now": now}
+    return {row.endpoint_id: Endpoint(*row) for row in await conn.execute(_ENDPOINTS, values)}
+
+
 async def endpoint(conn: AsyncConnection, tenant: UUID, endpoint_id: UUID, now: datetime) -> Endpoint | None:
-    """With the secrets that are valid now, the newest first."""
-    e, s = webhook_endpoints.c, webhook_secrets.c
-    row = (
-        await conn.execute(select(webhook_endpoints).where(e.tenant == tenant, e.endpoint_id == endpoint_id))
-    ).one_or_none()
-    if row is None:
-        return None
-    valid = (
-        select(s.secret)
-        .where(s.tenant == tenant, s.endpoint_id == endpoint_id)
-        .where(or_(s.valid_until.is_(None), s.valid_until > now))
-        .order_by(s.n.desc())
-    )
-    found = list((await conn.execute(valid)).scalars())
-    return Endpoint(row.endpoint_id, row.form, row.name, row.source, row.config, found)
+    return (await endpoints(conn, tenant, [endpoint_id], now)).get(endpoint_id)
 
 
 async def rotate(
@@ -86,17 +88,25 @@ async def rotate(
     )
 
 
+_REMEMBER = text("""
+    INSERT INTO webhook_inbox (tenant, endpoint_id, webhook_id, received_at)
+    SELECT :tenant, endpoint_id, webhook_id, :now
+    FROM unnest(CAST(:endpoint_ids AS uuid[]), CAST(:webhook_ids AS text[])) AS m(endpoint_id, webhook_id)
+    ORDER BY endpoint_id, webhook_id  -- two who take the same ones wait for each other instead of deadlocking
+    ON CONFLICT DO NOTHING RETURNING endpoint_id, webhook_id""")
+
+
 async def remember(
-    conn: AsyncConnection, tenant: UUID, endpoint_id: UUID, webhook_id: str, now: datetime
-) -> bool:
-    """False when the message was taken before."""
-    statement = (
-        insert(webhook_inbox)
-        .values(tenant=tenant, endpoint_id=endpoint_id, webhook_id=webhook_id, received_at=now)
-        .on_conflict_do_nothing()
-        .returning(webhook_inbox.c.webhook_id)
-    )
-    return (await conn.execute(statement)).one_or_none() is not None
+    conn: AsyncConnection, tenant: UUID, messages: Sequence[tuple[UUID, str]], now: datetime
+) -> set[tuple[UUID, str]]:
+    """Those of the messages, by endpoint and id, that were not taken before."""
+    values: dict[str, Any] = {
+        "tenant": tenant,
+        "now": now,
+        "endpoint_ids": [endpoint_id for endpoint_id, _ in messages],
+        "webhook_ids": [webhook_id for _, webhook_id in messages],
+    }
+    return {(row.endpoint_id, row.webhook_id) for row in await conn.execute(_REMEMBER, values)}
 
 
 # ---- tenants: a directory without row-level security, found by slug before a tenant is known
