@@ -4,13 +4,8 @@
 """
 
 import importlib
-import re
-from base64 import b64decode
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import kubernetes_validate
 from pydantic_settings import BaseSettings
@@ -18,20 +13,25 @@ from pydantic_settings import BaseSettings
 from lyceum_kit.http import iter_route_contexts
 from lyceum_kit.service import Service
 from lyceum_kit.serving import FINISH_SECONDS
-from lyceum_kit.topics import feeds
 from lyceum_local import front, pod
 from lyceum_local.paths import SERVICES
 from tests.k8s import schemas
 from tests.k8s.operators import MADE, made
+from tests.k8s.rendered import (
+    WORKLOADS,
+    Document,
+    Documents,
+    Pod,
+    environment,
+    of_kind,
+    pods,
+    reached,
+    selects,
+    values,
+)
 
-Document = dict[str, Any]
-Documents = Sequence[Document]
-
-ROOT = Path(__file__).parents[2]
 KUBERNETES = "1.34"
-WORKLOADS = ("Deployment", "StatefulSet", "Job")
 ENVIRONMENT = "LYCEUM_"
-SERVING = ("serve", "consume")
 
 # Settings that no overlay needs to say anything about: their defaults are right in a cluster.
 LEFT_ALONE = {
@@ -59,54 +59,6 @@ FOREIGN = {
 NOT_OF_WEB = {
     "client_id", "client_secret", "kafka_user", "kafka_password", "kafka", "jwks_url", "token_url", *NO_DATABASE,
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Pod:
-    """A workload's pod template."""
-
-    document: Document
-
-    @property
-    def name(self) -> str:
-        return str(self.document["metadata"]["name"])
-
-    @property
-    def template(self) -> Document:
-        return self.document["spec"]["template"]
-
-    @property
-    def spec(self) -> Document:
-        return self.template["spec"]
-
-    @property
-    def labels(self) -> Mapping[str, str]:
-        return self.template["metadata"]["labels"]
-
-    @property
-    def of(self) -> str:
-        """The service or part it belongs to."""
-        return self.labels["app.kubernetes.io/name"]
-
-    @property
-    def role(self) -> str:
-        return self.labels.get("app.kubernetes.io/component", "")
-
-    @property
-    def containers(self) -> list[Document]:
-        return [*self.spec["containers"], *self.spec.get("initContainers", ())]
-
-    @property
-    def ports(self) -> dict[str, int]:
-        return {p["name"]: p["containerPort"] for c in self.spec["containers"] for p in c.get("ports", ())}
-
-
-def pods(documents: Documents, kinds: Sequence[str] = WORKLOADS) -> list[Pod]:
-    return [Pod(d) for d in documents if d["kind"] in kinds]
-
-
-def of_kind(documents: Documents, kind: str) -> list[Document]:
-    return [d for d in documents if d["kind"] == kind]
 
 
 def valid(documents: Documents) -> list[str]:
@@ -240,143 +192,10 @@ def disruptable(documents: Documents) -> list[str]:
     return wrong
 
 
-# ---- the network
-
-
-def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    if any(labels.get(key) != value for key, value in selector.get("matchLabels", {}).items()):
-        return False
-    for expression in selector.get("matchExpressions", ()):
-        within = labels.get(expression["key"]) in expression["values"]
-        if within != {"In": True, "NotIn": False}[expression["operator"]]:
-            return False
-    return True
-
-
-@dataclass(frozen=True, order=True)
-class Flow:
-    source: str
-    target: str
-    port: int
-
-
-def flows(documents: Documents) -> set[Flow]:
-    """What the policies let our pods through to: out of the one and into the other."""
-    policies = [d["spec"] for d in of_kind(documents, "NetworkPolicy")]
-    found: set[Flow] = set()
-    for a in pods(documents):
-        for b in pods(documents, (*WORKLOADS, MADE)):
-            for name, number in b.ports.items():
-                out = _through(policies, "Egress", a, b, {number, name} if a is b else {number})
-                if out and _through(policies, "Ingress", b, a, {number, name}):
-                    found.add(Flow(a.name, b.name, number))
-    return found
-
-
-def _through(
-    policies: Sequence[Mapping[str, Any]], way: str, here: Pod, there: Pod, ports: set[int | str]
-) -> bool:
-    """Whether a policy of `here` lets `there` in or out. No policy for a way would be an open door."""
-    mine = [p for p in policies if way in p["policyTypes"] and selects(p["podSelector"], here.labels)]
-    if not mine:
-        return True
-    peers, key = ("to", "egress") if way == "Egress" else ("from", "ingress")
-    return any(
-        (not rule.get("ports") or any(p["port"] in ports for p in rule["ports"]))
-        and (
-            peers not in rule
-            or any(
-                "podSelector" in peer and selects(peer["podSelector"], there.labels) for peer in rule[peers]
-            )
-        )
-        for policy in mine
-        for rule in policy.get(key, ())
-    )
-
-
-def called() -> set[tuple[str, str]]:
-    """Who calls whom by gRPC: consumers their producers, and whoever the code opens a channel to."""
-    pairs = {(consumer, feed.producer) for feed in feeds().values() for consumer in feed.consumers}
-    for service in SERVICES:
-        for file in (ROOT / "services" / service / "src").rglob("*.py"):
-            pairs |= {(service, peer) for peer in re.findall(r'\.channel\("(\w+)"\)', file.read_text())}
-    return pairs
-
-
-def needed(documents: Documents) -> set[Flow]:
-    """The flows that exist, as topics.yaml, the code and the settings have them."""
-    behind = {
-        service["metadata"]["name"]: [
-            it.name
-            for it in pods(documents, (*WORKLOADS, MADE))
-            if selects({"matchLabels": service["spec"]["selector"]}, it.labels)
-        ]
-        for service in of_kind(documents, "Service")
-    }
-    wanted = {("web", service, 8080) for service in SERVICES}
-    wanted |= {(service, "identity", 8080) for service in SERVICES if service != "identity"}
-    wanted |= {(caller, peer, 9090) for caller, peer in called()}
-    found: set[Flow] = set()
-    for it in pods(documents):
-        goes = {(peer, port) for caller, peer, port in wanted if caller == it.of and it.role in SERVING}
-        for container in it.containers:
-            given = dict(environment(documents, container))
-            goes |= {reached(given[name]) for name in _stands_on(it) if name in given}
-        if it.of == "kafka":
-            goes.add(("kafka", pod.KAFKA_PORT))
-        found |= {Flow(it.name, target, port) for peer, port in goes for target in behind.get(peer, ())}
-    return found
-
-
-def _stands_on(it: Pod) -> set[str]:
-    """The settings that tell of databases and brokers, of those that this pod uses."""
-    if it.of == "web":
-        return set()
-    databases = {"LYCEUM_DATABASE_URL", "LYCEUM_MIGRATION_URL", "LYCEUM_CLICKHOUSE_URL"}
-    return databases | ({"LYCEUM_KAFKA"} if it.role == "consume" else set())
-
-
-def walled(documents: Documents) -> list[str]:
-    """Nothing goes by default, and what goes is exactly what exists."""
-    documents = [*documents, *made(documents)]
-    closed = [
-        d
-        for d in of_kind(documents, "NetworkPolicy")
-        if d["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-    ]
-    wrong = [] if closed else ["nothing denies by default"]
-    really, should = flows(documents), needed(documents)
-    wrong += [f"{f.source} cannot reach {f.target}:{f.port}" for f in sorted(should - really)]
-    return wrong + [f"{f.source} can reach {f.target}:{f.port}, for nothing" for f in sorted(really - should)]
-
-
-# ---- settings
-
-
 def settings_of(it: Pod) -> type[BaseSettings]:
     if it.of in SERVICES:
         return importlib.import_module(f"{it.of}.settings").Settings
     return front.Settings if it.of == "web" else pod.Settings
-
-
-def environment(documents: Documents, container: Document) -> Iterator[tuple[str, str]]:
-    """The variables of a container and their values, from wherever they come."""
-    for source in container.get("envFrom", ()):
-        for kind, reference in (("ConfigMap", "configMapRef"), ("Secret", "secretRef")):
-            if reference in source:
-                yield from values(documents, kind, source[reference]["name"]).items()
-    for entry in container.get("env", ()):
-        yield entry["name"], entry["value"]
-
-
-def values(documents: Documents, kind: str, name: str) -> dict[str, str]:
-    """Of the ConfigMap or Secret; the hash that Kustomize puts behind a name may be left out. Empty: there is none."""
-    for document in of_kind(documents, kind):
-        full = document["metadata"]["name"]
-        if full == name or re.fullmatch(rf"{re.escape(name)}-[a-z0-9]{{10}}", full):
-            data = document.get("data", {})
-            return {k: b64decode(v).decode() for k, v in data.items()} if kind == "Secret" else dict(data)
-    return {}
 
 
 def configured(documents: Documents) -> list[str]:
@@ -439,15 +258,6 @@ def addressed(documents: Documents) -> list[str]:
 
 def is_address(setting: str) -> bool:
     return setting == "kafka" or setting.endswith(("_grpc", "_http", "_url"))
-
-
-def reached(address: str) -> tuple[str, int]:
-    """Host and port; no host where it is a folder, or somewhere outside the cluster. Of a Service's whole name, the first part."""
-    parts = urlsplit(address if "://" in address else f"tcp://{address}")
-    if parts.scheme in ("file", "chdb", "s3"):
-        return "", 0
-    standard = {"postgresql": pod.POSTGRES_PORT, "https": 443}
-    return (parts.hostname or "").removesuffix(".lyceum.svc"), parts.port or standard.get(parts.scheme, 80)
 
 
 def referred(documents: Documents) -> list[str]:

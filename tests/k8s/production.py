@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 from lyceum_local.images import named_in
 from lyceum_local.paths import SERVICES
 from tests.k8s.operators import made
-from tests.k8s.policies import Document, Documents, Pod, environment, of_kind, pods
+from tests.k8s.rendered import Document, Documents, Pod, environment, of_kind, pods
 
 MOUNT = "/etc/lyceum/"
 OURS = "lyceum/"

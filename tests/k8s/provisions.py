@@ -8,7 +8,7 @@ from lyceum_kit.service import Service
 from lyceum_kit.topics import feeds
 from lyceum_local.gateway import PUBLIC
 from lyceum_local.paths import LEDGER_SERVICES, SERVICES
-from tests.k8s.policies import Documents, of_kind, pods
+from tests.k8s.rendered import Documents, of_kind, pods
 
 ALONE = {"analytics"}  # who consumes in one process: services/analytics/README.md
 

@@ -10,8 +10,8 @@ import pytest
 
 from lyceum_kit.service import Service
 from lyceum_local.testing.kubernetes import OVERLAYS, render
-from tests.k8s import policies, production
-from tests.k8s.policies import Documents
+from tests.k8s import network, policies, production
+from tests.k8s.rendered import Documents
 
 Check = Callable[[Documents], list[str]]
 CHECKS: Mapping[str, tuple[Check, tuple[str, ...]]] = {
@@ -227,8 +227,15 @@ OF_POLICIES: dict[str, Fault] = {
 def test_policies_see_what_operators_bring(
     fault: Fault, rendered: dict[str, Documents], services: Mapping[str, Service]
 ) -> None:
-    name = fault.check
-    check = partial(policies.probed, services=services) if name == "probed" else getattr(policies, name)
+    checks: dict[str, Check] = {
+        "valid": policies.valid,
+        "walled": network.walled,
+        "addressed": policies.addressed,
+        "referred": policies.referred,
+        "configured": policies.configured,
+        "probed": partial(policies.probed, services=services),
+    }
+    check = checks[fault.check]
     documents = {(d["kind"], _plain(d)): copy.deepcopy(d) for d in rendered["airgap"]}
     assert check(list(documents.values())) == []
     fault.plant(documents)

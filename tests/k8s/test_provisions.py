@@ -12,7 +12,7 @@ import pytest
 from lyceum_kit.service import Service
 from lyceum_local.testing.kubernetes import OVERLAYS, render
 from tests.k8s import provisions
-from tests.k8s.policies import Documents
+from tests.k8s.rendered import Documents
 
 Check = Callable[[Documents], list[str]]
 CHECKS = ("provisioned", "stored", "analysed", "scaled", "routed")
