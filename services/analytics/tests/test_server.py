@@ -2,13 +2,15 @@
 
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from analytics import schema
+from analytics.consumers import FEEDS, Consumption
 from analytics.engine import QUORUM, WRITER, Engine, create_database
 from analytics.errors import EngineDown
 from lyceum_local.testing.authority import Authority, mount
@@ -26,6 +28,26 @@ async def test_every_statement_of_ours_is_understood_in_both_forms(engine: Engin
         assert ("ReplicatedMergeTree" in statement) is (bool(cluster) and "MergeTree" in statement)
     with pytest.raises(RuntimeError):  # the control: what is no SQL is refused
         await understood(engine, made[-1].replace("VIEW", "VUE").replace("COLUMN", "COLUM"))
+
+
+async def test_a_rebuild_on_a_cluster_says_so_in_every_statement(
+    some_of_each: Any, consumption: Consumption, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would go to a cluster is parsed, and then done here in the form for one node."""
+    asked: list[str] = []
+    command = engine.command
+
+    async def on_one_node(sql: str, parameters: Mapping[str, object] | None = None) -> None:
+        asked.append(sql)
+        assert await understood(engine, sql)
+        await command(sql.replace("ON CLUSTER `lyceum`", ""), parameters)
+
+    monkeypatch.setattr(engine, "cluster", "lyceum")
+    monkeypatch.setattr(engine, "command", on_one_node)
+    await consumption.intake.process(some_of_each.all())
+    assert await consumption.rebuild() == dict.fromkeys(FEEDS, 60)
+    assert [sql.split()[0] for sql in asked] == ["DROP", "CREATE", "EXCHANGE", "DROP"] * len(FEEDS)
+    assert [sql for sql in asked if "ON CLUSTER `lyceum`" not in sql] == []
 
 
 async def understood(engine: Engine, sql: str) -> str:
