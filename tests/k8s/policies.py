@@ -4,13 +4,8 @@
 """
 
 import importlib
-import re
-from base64 import b64decode
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
 
 import kubernetes_validate
 from pydantic_settings import BaseSettings
@@ -18,22 +13,31 @@ from pydantic_settings import BaseSettings
 from lyceum_kit.http import iter_route_contexts
 from lyceum_kit.service import Service
 from lyceum_kit.serving import FINISH_SECONDS
-from lyceum_kit.topics import feeds
 from lyceum_local import front, pod
-from lyceum_local.paths import LEDGER_SERVICES, SERVICES
+from lyceum_local.paths import SERVICES
+from tests.k8s import schemas
+from tests.k8s.operators import MADE, made
+from tests.k8s.rendered import (
+    WORKLOADS,
+    Document,
+    Documents,
+    Pod,
+    environment,
+    of_kind,
+    pods,
+    reached,
+    selects,
+    values,
+)
 
-Document = dict[str, Any]
-Documents = Sequence[Document]
-
-ROOT = Path(__file__).parents[2]
 KUBERNETES = "1.34"
-WORKLOADS = ("Deployment", "StatefulSet", "Job")
 ENVIRONMENT = "LYCEUM_"
 
 # Settings that no overlay needs to say anything about: their defaults are right in a cluster.
 LEFT_ALONE = {
     "http_host", "http_port", "grpc_host", "grpc_port", "issuer", "log_level", "log_format", "otlp_endpoint",
-    "kafka_tls", "kafka_replication", "database_pool", "grpc_reflection",
+    "kafka_tls", "kafka_ca", "kafka_certificate", "kafka_key", "kafka_replication",
+    "grpc_certificate", "grpc_key", "grpc_ca", "grpc_client_ca", "database_pool", "grpc_reflection",
     *(f"{s}_grpc" for s in SERVICES), *(f"{s}_http" for s in SERVICES),
     "identity_proxies", "identity_deactivation_share", "identity_deactivation_floor", "identity_session_hours",
     "identity_link_hours", "identity_signing_key_overlap_hours",
@@ -48,63 +52,24 @@ LEFT_ALONE = {
 }  # fmt: skip
 # Of the kit's settings, those that only services with a database have, or the front door has no use for.
 NO_DATABASE = {"database_url", "migration_url"}
+# Of others, by the service that hands them on: the store of packages has its own names for what it needs.
+FOREIGN = {
+    "catalog": {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT", "SSL_CERT_FILE"}
+}
 NOT_OF_WEB = {
     "client_id", "client_secret", "kafka_user", "kafka_password", "kafka", "jwks_url", "token_url", *NO_DATABASE,
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Pod:
-    """A workload's pod template."""
-
-    document: Document
-
-    @property
-    def name(self) -> str:
-        return str(self.document["metadata"]["name"])
-
-    @property
-    def template(self) -> Document:
-        return self.document["spec"]["template"]
-
-    @property
-    def spec(self) -> Document:
-        return self.template["spec"]
-
-    @property
-    def labels(self) -> Mapping[str, str]:
-        return self.template["metadata"]["labels"]
-
-    @property
-    def of(self) -> str:
-        """The service or part it belongs to."""
-        return self.labels["app.kubernetes.io/name"]
-
-    @property
-    def role(self) -> str:
-        return self.labels.get("app.kubernetes.io/component", "")
-
-    @property
-    def containers(self) -> list[Document]:
-        return [*self.spec["containers"], *self.spec.get("initContainers", ())]
-
-    @property
-    def ports(self) -> dict[str, int]:
-        return {p["name"]: p["containerPort"] for c in self.spec["containers"] for p in c.get("ports", ())}
-
-
-def pods(documents: Documents) -> list[Pod]:
-    return [Pod(d) for d in documents if d["kind"] in WORKLOADS]
-
-
-def of_kind(documents: Documents, kind: str) -> list[Document]:
-    return [d for d in documents if d["kind"] == kind]
-
-
 def valid(documents: Documents) -> list[str]:
-    """Against Kubernetes' own schemas, strictly: a field that does not exist is an error."""
+    """Against Kubernetes' and the operators' schemas, strictly: a field that does not exist is an error."""
     wrong: list[str] = []
+    custom = schemas.known()
     for document in documents:
+        if f"{document['apiVersion']}/{document['kind']}" in custom:
+            name = f"{document['kind']} {document['metadata']['name']}"
+            wrong += [f"{name}: {why}" for why in schemas.check(document, custom)]
+            continue
         try:
             kubernetes_validate.validate(document, KUBERNETES, strict=True)
         except (kubernetes_validate.ValidationError, kubernetes_validate.SchemaNotFoundError) as e:
@@ -182,6 +147,8 @@ def probed(documents: Documents, services: Mapping[str, Service]) -> list[str]:
                 path = what.get("httpGet", {}).get("path")
                 if path is not None and path not in answered(it.of, services):
                     wrong.append(f"{where} asks for {path}, which {it.of} does not answer")
+                if "grpc" in what and "LYCEUM_GRPC_CERTIFICATE" in dict(environment(documents, container)):
+                    wrong.append(f"{where} asks gRPC, which has TLS there, and the kubelet has none")
     return wrong
 
 
@@ -225,148 +192,22 @@ def disruptable(documents: Documents) -> list[str]:
     return wrong
 
 
-# ---- the network
-
-
-def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    if any(labels.get(key) != value for key, value in selector.get("matchLabels", {}).items()):
-        return False
-    for expression in selector.get("matchExpressions", ()):
-        within = labels.get(expression["key"]) in expression["values"]
-        if within != {"In": True, "NotIn": False}[expression["operator"]]:
-            return False
-    return True
-
-
-@dataclass(frozen=True, order=True)
-class Flow:
-    source: str
-    target: str
-    port: int
-
-
-def flows(documents: Documents) -> set[Flow]:
-    """What the policies let through: out of the one and into the other."""
-    policies = [d["spec"] for d in of_kind(documents, "NetworkPolicy")]
-    found: set[Flow] = set()
-    for a in pods(documents):
-        for b in pods(documents):
-            for name, number in b.ports.items():
-                out = _through(policies, "Egress", a, b, {number, name} if a is b else {number})
-                if out and _through(policies, "Ingress", b, a, {number, name}):
-                    found.add(Flow(a.name, b.name, number))
-    return found
-
-
-def _through(
-    policies: Sequence[Mapping[str, Any]], way: str, here: Pod, there: Pod, ports: set[int | str]
-) -> bool:
-    """Whether a policy of `here` lets `there` in or out. No policy for a way would be an open door."""
-    mine = [p for p in policies if way in p["policyTypes"] and selects(p["podSelector"], here.labels)]
-    if not mine:
-        return True
-    peers, key = ("to", "egress") if way == "Egress" else ("from", "ingress")
-    return any(
-        (not rule.get("ports") or any(p["port"] in ports for p in rule["ports"]))
-        and any(
-            "podSelector" in peer and selects(peer["podSelector"], there.labels)
-            for peer in rule.get(peers, ())
-        )
-        for policy in mine
-        for rule in policy.get(key, ())
-    )
-
-
-def called() -> set[tuple[str, str]]:
-    """Who calls whom by gRPC: consumers their producers, and whoever the code opens a channel to."""
-    pairs = {(consumer, feed.producer) for feed in feeds().values() for consumer in feed.consumers}
-    for service in SERVICES:
-        for file in (ROOT / "services" / service / "src").rglob("*.py"):
-            pairs |= {(service, peer) for peer in re.findall(r'\.channel\("(\w+)"\)', file.read_text())}
-    return pairs
-
-
-def needed(documents: Documents) -> set[Flow]:
-    """The flows that exist, as topics.yaml and the code have them."""
-    all_pods = pods(documents)
-    behind = {
-        service["metadata"]["name"]: [
-            it.name for it in all_pods if selects({"matchLabels": service["spec"]["selector"]}, it.labels)
-        ]
-        for service in of_kind(documents, "Service")
-    }
-    running = [it for it in all_pods if it.role in ("serve", "consume")]
-    wanted = {("web", service, 8080) for service in SERVICES}
-    wanted |= {(service, "identity", 8080) for service in SERVICES if service != "identity"}
-    wanted |= {(caller, peer, 9090) for caller, peer in called()}
-    found = {
-        Flow(it.name, target, port)
-        for caller, peer, port in wanted
-        for it in running
-        if it.of == caller
-        for target in behind[peer]
-    }
-    for it in all_pods:
-        if it.of in LEDGER_SERVICES and "postgres" in behind:
-            found |= {Flow(it.name, target, pod.POSTGRES_PORT) for target in behind["postgres"]}
-        if it.role == "consume" and "kafka" in behind:
-            found |= {Flow(it.name, target, pod.KAFKA_PORT) for target in behind["kafka"]}
-        if it.of == "kafka":
-            found.add(Flow(it.name, it.name, pod.KAFKA_PORT))
-    return found
-
-
-def walled(documents: Documents) -> list[str]:
-    """Nothing goes by default, and what goes is exactly what exists."""
-    closed = [
-        d
-        for d in of_kind(documents, "NetworkPolicy")
-        if d["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-    ]
-    wrong = [] if closed else ["nothing denies by default"]
-    really, should = flows(documents), needed(documents)
-    wrong += [f"{f.source} cannot reach {f.target}:{f.port}" for f in sorted(should - really)]
-    return wrong + [f"{f.source} can reach {f.target}:{f.port}, for nothing" for f in sorted(really - should)]
-
-
-# ---- settings
-
-
 def settings_of(it: Pod) -> type[BaseSettings]:
     if it.of in SERVICES:
         return importlib.import_module(f"{it.of}.settings").Settings
     return front.Settings if it.of == "web" else pod.Settings
 
 
-def environment(documents: Documents, container: Document) -> Iterator[tuple[str, str]]:
-    """The variables of a container and their values, from wherever they come."""
-    for source in container.get("envFrom", ()):
-        for kind, reference in (("ConfigMap", "configMapRef"), ("Secret", "secretRef")):
-            if reference in source:
-                yield from values(documents, kind, source[reference]["name"]).items()
-    for entry in container.get("env", ()):
-        yield entry["name"], entry["value"]
-
-
-def values(documents: Documents, kind: str, name: str) -> dict[str, str]:
-    """Of the ConfigMap or Secret; the hash that Kustomize puts behind a name may be left out. Empty: there is none."""
-    for document in of_kind(documents, kind):
-        full = document["metadata"]["name"]
-        if full == name or re.fullmatch(rf"{re.escape(name)}-[a-z0-9]{{10}}", full):
-            data = document.get("data", {})
-            return {k: b64decode(v).decode() for k, v in data.items()} if kind == "Secret" else dict(data)
-    return {}
-
-
 def configured(documents: Documents) -> list[str]:
     """Every variable is a setting, and every setting is set, or left alone for a reason."""
+    documents = [*documents, *made(documents)]
     wrong: list[str] = []
     for it in pods(documents):
         kind = settings_of(it)
         prefix = kind.model_config.get("env_prefix", "")
         for container in it.containers:
             where = f"{it.name}/{container['name']}"
-            names = {name for name, _ in environment(documents, container)}
+            names = {name for name, _ in environment(documents, container)} - FOREIGN.get(it.of, set())
             given = {n.removeprefix(prefix).lower() for n in names if n.startswith(prefix)}
             wrong += [
                 f"{where}: {n} is no variable of ours" for n in sorted(names) if not n.startswith(prefix)
@@ -391,6 +232,7 @@ def _not_for(it: Pod) -> set[str]:
 
 def addressed(documents: Documents) -> list[str]:
     """Whatever address a pod goes to inside the cluster, set or by default, is a Service's, and one of its ports."""
+    documents = [*documents, *made(documents)]
     open_ports = {
         service["metadata"]["name"]: {port["port"] for port in service["spec"]["ports"]}
         for service in of_kind(documents, "Service")
@@ -418,18 +260,15 @@ def is_address(setting: str) -> bool:
     return setting == "kafka" or setting.endswith(("_grpc", "_http", "_url"))
 
 
-def reached(address: str) -> tuple[str, int]:
-    """Host and port; no host where it is a folder, or somewhere outside the cluster."""
-    parts = urlsplit(address if "://" in address else f"tcp://{address}")
-    if parts.scheme in ("file", "chdb", "s3", "https"):
-        return "", 0
-    return parts.hostname or "", parts.port or {"postgresql": pod.POSTGRES_PORT}.get(parts.scheme, 80)
-
-
 def referred(documents: Documents) -> list[str]:
     """What pods name is there: ConfigMaps, Secrets, accounts, claims, and Services that select something."""
+    documents = [*documents, *made(documents)]
     there = {(d["kind"], d["metadata"]["name"]) for d in documents}
-    wrong: list[str] = []
+    wrong = [
+        f"{kind} {name}: there is no {key} in Secret {secret}"
+        for kind, name, secret, key in sorted(_secrets(documents))
+        if key not in values(documents, "Secret", secret)
+    ]
     for it in pods(documents):
         named = {("ServiceAccount", it.spec["serviceAccountName"])}
         for container in it.containers:
@@ -441,7 +280,9 @@ def referred(documents: Documents) -> list[str]:
         wrong += [f"{it.name}: there is no {kind} {name}" for kind, name in sorted(named - there)]
     for service in of_kind(documents, "Service"):
         behind = [
-            it for it in pods(documents) if selects({"matchLabels": service["spec"]["selector"]}, it.labels)
+            it
+            for it in pods(documents, (*WORKLOADS, MADE))
+            if selects({"matchLabels": service["spec"]["selector"]}, it.labels)
         ]
         name = service["metadata"]["name"]
         if not behind:
@@ -454,3 +295,43 @@ def referred(documents: Documents) -> list[str]:
                 if target not in {*it.ports, *it.ports.values()}
             ]
     return wrong
+
+
+def _secrets(documents: Documents) -> set[tuple[str, str, str, str]]:
+    """Who names which key of which Secret: volumes, and whatever custom resources look up."""
+    found: set[tuple[str, str, str, str]] = set()
+    for document in documents:
+        who = (str(document["kind"]), str(document["metadata"]["name"]))
+        found |= {(*who, secret, key) for secret, key in _named(document.get("spec"))}
+    return found
+
+
+def _named(value: Any) -> Iterator[tuple[str, str]]:
+    """The Secrets and keys in a spec, by the forms that the kinds in our overlays have."""
+    if isinstance(value, list):
+        for item in cast("list[Any]", value):
+            yield from _named(item)
+    if not isinstance(value, dict):
+        return
+    for key, inside in cast("Document", value).items():
+        match key, inside:
+            case "secret", {"name": str(name), "items": [*items]}:
+                yield from ((name, str(item["key"])) for item in cast("list[Document]", items))
+            case "secret", {"secretName": str(name)}:
+                yield name, "tls.crt"
+            case "ca", {"secretName": str(name)}:
+                yield name, "tls.key"
+            case "passwordSecret", {"name": str(name)}:
+                yield name, "password"
+            case "secretKeyRef" | "accessKeyId" | "secretAccessKey" | "endpointCA", {
+                "name": str(name),
+                "key": str(of),
+            }:
+                yield name, of
+            case "secretTargetRef", [*references]:
+                yield from ((str(r["name"]), str(r["key"])) for r in cast("list[Document]", references))
+            case str(), str() if key.endswith("/k8s_secret_password"):
+                name, _, of = inside.partition("/")
+                yield name, of
+            case _:
+                yield from _named(inside)

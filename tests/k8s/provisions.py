@@ -1,13 +1,16 @@
-"""What components bring as custom resources: topics and users, autoscaling, routes. Checks as in `policies`."""
+"""What custom resources bring: topics and users, databases and roles, analysts, autoscaling, routes. Checks as in `policies`."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from analytics.projections import table
 from lyceum_kit.service import Service
 from lyceum_kit.topics import feeds
 from lyceum_local.gateway import PUBLIC
-from lyceum_local.paths import SERVICES
-from tests.k8s.policies import Documents, of_kind, pods
+from lyceum_local.paths import LEDGER_SERVICES, SERVICES
+from tests.k8s.rendered import Documents, of_kind, pods
+
+ALONE = {"analytics"}  # who consumes in one process: services/analytics/README.md
 
 Right = tuple[str, str, str, str]  # user, kind of resource, its name, operation
 
@@ -52,8 +55,76 @@ def _due() -> Iterator[Right]:
             yield consumer, "group", consumer, "Read"
 
 
+def stored(documents: Documents) -> list[str]:
+    """A database for each service that has one, with the three roles of `lyceum_local.postgres`; what is committed is on two
+    machines and in a backup."""
+    wrong: list[str] = []
+    roles = {d["spec"]["name"]: d["spec"] for d in of_kind(documents, "DatabaseRole")}
+    databases = {d["spec"]["name"]: d["spec"] for d in of_kind(documents, "Database")}
+    for service in LEDGER_SERVICES:
+        owner, relay = f"{service}_owner", f"{service}_relay"
+        database = databases.get(service, {})
+        if database.get("owner") != owner or database.get("schemas") != [{"name": "public", "owner": owner}]:
+            wrong.append(f"there is no database {service} of {owner}")
+        if not roles.get(owner, {}).get("login"):
+            wrong.append(f"{owner} cannot log in")
+        if roles.get(relay, {"login": True}).get("login"):
+            wrong.append(f"{relay}, which reads every tenant, can log in")
+        own = roles.get(service, {})
+        if (own.get("login"), own.get("inherit"), own.get("inRoles")) != (True, False, [relay]):
+            wrong.append(f"{service} does not take on {relay} by SET ROLE alone")
+    for name, role in roles.items():
+        powers = sorted({"superuser", "bypassrls", "createdb", "createrole", "replication"} & role.keys())
+        wrong += [f"{name} has {power}" for power in powers]
+    doors = [f"hostssl {s} {s},{s}_owner all scram-sha-256" for s in LEDGER_SERVICES]
+    nightly = {d["spec"]["cluster"]["name"] for d in of_kind(documents, "ScheduledBackup")}
+    stores = {d["metadata"]["name"] for d in of_kind(documents, "ObjectStore")}
+    for cluster in of_kind(documents, "Cluster"):
+        name, spec = cluster["metadata"]["name"], cluster["spec"]
+        if spec["postgresql"]["pg_hba"] != [*doors, "host all all all reject"]:
+            wrong.append(f"{name} lets in others than a database's own roles, or not by TLS")
+        together = spec["postgresql"].get("synchronous", {})
+        if (
+            spec["instances"] < 3
+            or together.get("number", 0) < 1
+            or together.get("dataDurability") != "required"
+        ):
+            wrong.append(f"{name} can lose what it has committed")
+        kept = {p["parameters"]["barmanObjectName"] for p in spec["plugins"] if p.get("isWALArchiver")}
+        if not kept or kept - stores or name not in nightly:
+            wrong.append(f"{name} is not backed up")
+    return wrong
+
+
+def analysed(documents: Documents) -> list[str]:
+    """Whoever comes to ClickHouse besides analytics reads one tenant's rows of every table, within limits."""
+    wrong: list[str] = []
+    for installation in of_kind(documents, "ClickHouseInstallation"):
+        configuration = installation["spec"]["configuration"]
+        settings = {key: configuration[key] for key in ("users", "profiles", "quotas")}
+        for user in sorted({key.partition("/")[0] for key in settings["users"]} - {"analytics"}):
+            own = _under(settings["users"], user)
+            profile = _under(settings["profiles"], own.get("profile", ""))
+            quota = _under(settings["quotas"], own.get("quota", ""))
+            if profile.get("readonly") != 1:
+                wrong.append(f"{user} can write")
+            if not {"max_execution_time", "max_memory_usage", "max_rows_to_read"} <= profile.keys():
+                wrong.append(f"{user}'s query may run away")
+            if not {"interval/duration", "interval/execution_time"} <= quota.keys():
+                wrong.append(f"{user} has no quota")
+            for feed in feeds():
+                if not str(own.get(f"databases/lyceum/{table(feed)}/filter", "")).startswith("tenant = "):
+                    wrong.append(f"{user} reads every tenant's {table(feed)}")
+    return wrong
+
+
+def _under(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {k.removeprefix(f"{name}/"): v for k, v in settings.items() if k.startswith(f"{name}/")}
+
+
 def scaled(documents: Documents) -> list[str]:
-    """Consumers by the lag of all they consume, up to its partitions; what serves by its load; neither to none."""
+    """Consumers by the lag of all they consume, up to its partitions; what serves by its load; neither to none. Who consumes in
+    one process is one pod, and the next one waits for its end."""
     wrong: list[str] = []
     deployments = {it.name: it for it in pods(documents) if it.document["kind"] == "Deployment"}
     by_lag = {d["spec"]["scaleTargetRef"]["name"]: d["spec"] for d in of_kind(documents, "ScaledObject")}
@@ -64,6 +135,11 @@ def scaled(documents: Documents) -> list[str]:
         name = f"{service}-consume"
         mine = [feed for feed in feeds().values() if service in feed.consumers]
         if not mine:
+            continue
+        if service in ALONE:
+            spec = deployments[name].document["spec"]
+            if name in by_lag or (spec["replicas"], spec["strategy"]["type"]) != (1, "Recreate"):
+                wrong.append(f"{name} may be two at once")
             continue
         if name not in by_lag:
             wrong.append(f"{name} does not scale")

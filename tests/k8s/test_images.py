@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from lyceum_local.images import IMAGES, build_command
+from lyceum_local.images import IMAGES, build_command, named_in, push
 from lyceum_local.locks import asked_by
 from lyceum_local.paths import SERVICES, repository
+from lyceum_local.testing.kubernetes import OVERLAYS, render
 
 ROOT = repository()
 DOCKERFILE = (ROOT / "deploy" / "images" / "Dockerfile").read_text()
@@ -102,3 +104,32 @@ def test_extras_stay_and_names_choose() -> None:
     assert [line.partition("==")[0] for line in demanded("deploy/local:jgo,psutil")] == ["jgo", "psutil"]
     with pytest.raises(subprocess.CalledProcessError):
         demanded("deploy/local:left-pad")
+
+
+def test_the_lists_of_ha_and_airgap_name_the_same_images_in_the_same_order() -> None:
+    """What docs/operations/kubernetes.md mirrors: each image of the one goes to where the other takes it from."""
+    ha, airgap = (named_in(render(OVERLAYS / name)) for name in ("ha", "airgap"))
+    assert [image.rpartition("/")[2] for image in ha] == [image.rpartition("/")[2] for image in airgap]
+    moved = [image for image in ha if image not in airgap]
+    assert {image.partition(":")[0].rpartition("/")[2] for image in moved} == {
+        "clickhouse-server",
+        "clickhouse-keeper",
+        "postgresql",
+    }
+
+
+def test_what_is_pushed_is_pinned_by_its_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a Docker that only tells what it was asked."""
+    digest = f"sha256:{'1' * 64}"
+    told = f'["other.example.com/x@sha256:0", "registry.example.com/lyceum/web@{digest}"]'
+    docker = tmp_path / "docker"
+    docker.write_text(f"#!/bin/sh\necho \"$@\" >>{tmp_path}/asked\ncase $1 in image) echo '{told}' ;; esac\n")
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    (entry,) = push(["web"], "1.0.0", "registry.example.com")
+    assert yaml.safe_load(entry) == [
+        {"name": "lyceum/web", "newName": "registry.example.com/lyceum/web", "digest": digest}
+    ]
+    tagged, pushed, _ = (tmp_path / "asked").read_text().splitlines()
+    assert tagged == "tag lyceum/web:1.0.0 registry.example.com/lyceum/web:1.0.0"
+    assert pushed == "push --quiet registry.example.com/lyceum/web:1.0.0"

@@ -14,8 +14,9 @@ from lyceum_kit.service import Service
 from lyceum_kit.topics import feeds
 from lyceum_local.paths import SERVICES
 from lyceum_local.testing.kubernetes import OVERLAYS, render
-from tests.k8s import policies
-from tests.k8s.policies import Documents, Pod
+from tests.k8s import network, policies
+from tests.k8s.operators import made
+from tests.k8s.rendered import WORKLOADS, Documents, Pod, environment, values
 
 ALL = sorted(folder.name for folder in OVERLAYS.iterdir() if (folder / "kustomization.yaml").exists())
 
@@ -27,7 +28,7 @@ CHECKS: dict[str, Check] = {
     "limited": policies.limited,
     "ended_in_peace": policies.ended_in_peace,
     "disruptable": policies.disruptable,
-    "walled": policies.walled,
+    "walled": network.walled,
     "configured": policies.configured,
     "addressed": policies.addressed,
     "referred": policies.referred,
@@ -260,12 +261,13 @@ def test_each_service_has_what_the_others_know_of_it(rendered: dict[str, Documen
 
 
 def test_only_migrations_have_the_owners_password(rendered: dict[str, Documents]) -> None:
-    for overlay, documents in rendered.items():
+    for overlay, found in rendered.items():
+        documents = [*found, *made(found)]
         having = {
             it.role
-            for it in map(Pod, (d for d in documents if d["kind"] in policies.WORKLOADS))
+            for it in map(Pod, (d for d in documents if d["kind"] in WORKLOADS))
             for container in it.containers
-            if "LYCEUM_MIGRATION_URL" in dict(policies.environment(documents, container))
+            if "LYCEUM_MIGRATION_URL" in dict(environment(documents, container))
         }
         assert having == {"migrate"}, overlay
 
@@ -280,7 +282,7 @@ def test_every_folder_of_the_base_is_in_it() -> None:
 
 
 def _secret(documents: Documents, name: str, key: str) -> str:
-    return policies.values(documents, "Secret", name)[key]
+    return values(documents, "Secret", name)[key]
 
 
 def _hash(secret: str) -> str:

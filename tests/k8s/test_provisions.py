@@ -1,47 +1,41 @@
-"""The components beside the base hold to topics.yaml and to the services; each check sees a fault planted for it."""
+"""The custom resources of `ha`, and with them all components, hold to topics.yaml and to the services; each check sees a fault
+planted for it."""
 
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from lyceum_kit.service import Service
 from lyceum_local.testing.kubernetes import OVERLAYS, render
 from tests.k8s import provisions
-from tests.k8s.policies import Documents
+from tests.k8s.rendered import Documents
 
 Check = Callable[[Documents], list[str]]
-CHECKS = ("provisioned", "scaled", "routed")
-K8S = OVERLAYS.parent
+CHECKS = ("provisioned", "stored", "analysed", "scaled", "routed")
 
 
 @pytest.fixture(scope="module")
 def checks(services: Mapping[str, Service]) -> dict[str, Check]:
     return {
         "provisioned": provisions.provisioned,
+        "stored": provisions.stored,
+        "analysed": provisions.analysed,
         "scaled": provisions.scaled,
         "routed": partial(provisions.routed, services=services),
     }
 
 
 @pytest.fixture(scope="module")
-def documents(tmp_path_factory: pytest.TempPathFactory) -> Documents:
-    """The base with all components."""
-    folder = tmp_path_factory.mktemp("everything").resolve()
-    there = Path("../" * (len(folder.parts) - 1)) / K8S.relative_to("/")
-    components = [str(there / "components" / c.name) for c in sorted((K8S / "components").iterdir())]
-    content = {"resources": [str(there / "base")], "components": components}
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(content))
-    return render(folder)
+def documents() -> Documents:
+    return render(OVERLAYS / "ha")
 
 
 @pytest.mark.parametrize("check", CHECKS)
-def test_the_components_are(check: str, checks: dict[str, Check], documents: Documents) -> None:
+def test_custom_resources_are(check: str, checks: dict[str, Check], documents: Documents) -> None:
     assert checks[check](documents) == []
 
 
@@ -82,10 +76,67 @@ FAULTS: dict[str, Fault] = {
         ),
         "catalog topic lyceum.catalog* Write: is given for nothing",
     ),
+    "a database that is missing": Fault(
+        "stored", lambda d: d.pop(("Database", "catalog")), "there is no database catalog of catalog_owner"
+    ),
+    "a relay that logs in": Fault(
+        "stored",
+        lambda d: d["DatabaseRole", "identity-relay"]["spec"].update(login=True),
+        "identity_relay, which reads every tenant, can log in",
+    ),
+    "a service that reads as its relay": Fault(
+        "stored",
+        lambda d: d["DatabaseRole", "identity"]["spec"].pop("inherit"),
+        "identity does not take on identity_relay by SET ROLE alone",
+    ),
+    "a role above row-level security": Fault(
+        "stored",
+        lambda d: d["DatabaseRole", "catalog"]["spec"].update(bypassrls=True),
+        "catalog has bypassrls",
+    ),
+    "a door for everybody": Fault(
+        "stored",
+        lambda d: d["Cluster", "postgres"]["spec"]["postgresql"]["pg_hba"].pop(),
+        "postgres lets in others",
+    ),
+    "a commit on one machine": Fault(
+        "stored",
+        lambda d: d["Cluster", "postgres"]["spec"]["postgresql"]["synchronous"].update(
+            dataDurability="preferred"
+        ),
+        "postgres can lose what it has committed",
+    ),
+    "no backup": Fault("stored", lambda d: d.pop(("ScheduledBackup", "postgres")), "is not backed up"),
+    "an analyst of every tenant": Fault(
+        "analysed",
+        lambda d: d["ClickHouseInstallation", "lyceum"]["spec"]["configuration"]["users"].pop(
+            "analyst/databases/lyceum/identity_events/filter"
+        ),
+        "analyst reads every tenant's identity_events",
+    ),
+    "an analyst who writes": Fault(
+        "analysed",
+        lambda d: d["ClickHouseInstallation", "lyceum"]["spec"]["configuration"]["profiles"].pop(
+            "analyst/readonly"
+        ),
+        "analyst can write",
+    ),
+    "a query that runs away": Fault(
+        "analysed",
+        lambda d: d["ClickHouseInstallation", "lyceum"]["spec"]["configuration"]["profiles"].pop(
+            "analyst/max_rows_to_read"
+        ),
+        "analyst's query may run away",
+    ),
+    "two writers of one table": Fault(
+        "scaled",
+        lambda d: d["Deployment", "analytics-consume"]["spec"].update(replicas=2),
+        "analytics-consume may be two at once",
+    ),
     "more consumers than partitions": Fault(
         "scaled",
-        lambda d: d["ScaledObject", "analytics-consume"]["spec"].update(maxReplicaCount=24),
-        "analytics-consume scales to 24, and there are 12 partitions",
+        lambda d: d["ScaledObject", "enrollment-consume"]["spec"].update(maxReplicaCount=24),
+        "enrollment-consume scales to 24, and there are 12 partitions",
     ),
     "a feed whose lag nobody sees": Fault(
         "scaled",

@@ -4,9 +4,9 @@ import json
 import shutil
 import subprocess
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from lyceum_local.paths import SERVICES, repository
 
@@ -79,6 +79,45 @@ def build(names: Iterable[str], tag: str, *, base: str = "", more: Sequence[str]
         if ran.returncode:
             raise ImageError(f"the image of {name} was not built: Docker's own words are above")
         yield reference(name, tag)
+
+
+def push(names: Iterable[str], tag: str, registry: str) -> Iterable[str]:
+    """Each pushed image as an entry of a kustomization's `images`, by its digest: what was tried is what runs."""
+    for name in names:
+        there = f"{registry}/{reference(name, tag)}"
+        _docker("tag", reference(name, tag), there)
+        _docker("push", "--quiet", there)
+        digests = json.loads(_docker("image", "inspect", "--format={{json .RepoDigests}}", there))
+        at, _, digest = next(d for d in digests if d.startswith(f"{registry}/")).partition("@")
+        yield f"- name: lyceum/{name}\n  newName: {at}\n  digest: {digest}"
+
+
+def _docker(*arguments: str) -> str:
+    try:
+        ran = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError as e:
+        raise ImageError("docker was not found: images are pushed with it") from e
+    if ran.returncode:
+        raise ImageError(f"docker {arguments[0]}: {ran.stderr.strip()[-400:]}")
+    return ran.stdout
+
+
+def named_in(documents: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Every image that Kubernetes' or an operator's documents name, by its last name, so that the lists of two overlays match."""
+    found = {image for document in documents for image in _images(document)}
+    return sorted(found, key=lambda image: (image.rpartition("/")[2], image))
+
+
+def _images(value: object) -> Iterator[str]:
+    if isinstance(value, list):
+        for item in cast("list[object]", value):
+            yield from _images(item)
+    elif isinstance(value, dict):
+        for key, inside in cast("dict[str, object]", value).items():
+            if key in ("image", "imageName") and isinstance(inside, str):
+                yield inside
+            else:
+                yield from _images(inside)
 
 
 def sbom(name: str, tag: str) -> dict[str, Any]:

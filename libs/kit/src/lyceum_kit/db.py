@@ -24,15 +24,16 @@ def dsn(url: str) -> str:
 
 
 def make_engine(url: str, *, pool: int = 10, application: str = "lyceum") -> AsyncEngine:
-    """Does not connect yet."""
+    """Does not connect yet. asyncpg reads the URL itself, as it does for the relay: SQLAlchemy hands `sslmode` and its like
+    on as arguments that asyncpg does not have."""
     engine = create_async_engine(
-        dsn(url).replace("postgresql://", "postgresql+asyncpg://", 1),
+        "postgresql+asyncpg://",
+        async_creator=lambda: connect(url, application=application),
         pool_size=pool,
         max_overflow=pool,
         pool_timeout=5,
         pool_use_lifo=True,
         hide_parameters=True,  # an error's text goes to logs and parked events: no place for personal data
-        connect_args={"server_settings": {**SESSION, "application_name": application}, "timeout": 5},
     )
     event.listen(engine.sync_engine, "handle_error", _without_details)
     event.listen(engine.sync_engine, "handle_error", _discard_the_confused)
@@ -58,7 +59,8 @@ def _without_details(context: ExceptionContext) -> None:
 
 
 async def connect(url: str, *, application: str, **session: str) -> asyncpg.Connection:
-    """A connection outside the pool, for whoever holds one for long: the relay, listeners."""
+    """A connection outside the pool, for whoever holds one for long: the relay, listeners. Files for TLS that the URL
+    names (`sslrootcert`, `sslcert`, `sslkey`) are read each time."""
     settings = {**SESSION, **session, "application_name": application}
     return await asyncpg.connect(dsn(url), server_settings=settings, timeout=5)
 

@@ -82,8 +82,9 @@ def lock_key(service: str) -> int:
 
 
 async def _upgrade(service: str, owner_url: str, app_role: str, to: str) -> None:
-    url = owner_url.replace("postgresql+asyncpg://", "postgresql://", 1)
-    engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://", 1), poolclass=NullPool)
+    engine = create_async_engine(
+        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(db.dsn(owner_url)), poolclass=NullPool
+    )
     lock = {"key": lock_key(service)}
     try:
         async with engine.connect() as conn:

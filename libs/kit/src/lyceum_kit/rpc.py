@@ -24,6 +24,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from lyceum_kit import db, telemetry
 from lyceum_kit.errors import Forbidden, Invalid, LyceumError, Malformed, Unauthenticated, Unavailable
 from lyceum_kit.settings import KitSettings
+from lyceum_kit.tls import Files, Renewed
 from lyceum_kit.tokens import Caller, ServiceCredential, TokenSource, Verifier
 
 log = structlog.get_logger()
@@ -105,8 +106,39 @@ def make_server(settings: KitSettings, services: Sequence[RpcService], verifier:
     if settings.grpc_reflection:
         known = [*names, health.SERVICE_NAME, reflection.SERVICE_NAME]
         reflection.enable_server_reflection(known, server)
-    port = server.add_insecure_port(f"{settings.grpc_host}:{settings.grpc_port}")
+    address = f"{settings.grpc_host}:{settings.grpc_port}"
+    if settings.grpc_certificate:
+        port = server.add_secure_port(address, _server_credentials(settings))
+    else:
+        port = server.add_insecure_port(address)
     return RpcServer(server, names, port)
+
+
+def _server_credentials(settings: KitSettings) -> grpc.ServerCredentials:
+    """Asked again at each new connection: a replaced certificate is shown from then on, and no call is lost."""
+    files = Files(settings.grpc_client_ca, settings.grpc_certificate, settings.grpc_key)
+    renewed = Renewed(files, _server_configuration)
+
+    def fetch() -> grpc.ServerCertificateConfiguration | None:
+        configuration, other = renewed()
+        return configuration if other else None
+
+    # The stubs know nothing of None, which is "as before".
+    return cast("Any", grpc).dynamic_ssl_server_credentials(
+        renewed()[0], fetch, require_client_authentication=bool(settings.grpc_client_ca)
+    )
+
+
+def _server_configuration(files: Files) -> grpc.ServerCertificateConfiguration:
+    ca, certificate, key = files.read()
+    assert certificate
+    assert key
+    return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=ca)
+
+
+def _channel_credentials(files: Files) -> grpc.ChannelCredentials:
+    ca, certificate, key = files.read()
+    return grpc.ssl_channel_credentials(ca, private_key=key, certificate_chain=certificate)
 
 
 class _Edge(grpc.aio.ServerInterceptor):  # pyright: ignore[reportMissingTypeArgument] - generic in stubs only
@@ -310,6 +342,23 @@ _SERVICE_CONFIG = json.dumps(
 )
 
 
+_CHANNEL = [
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.service_config", _SERVICE_CONFIG),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+]
+
+
+async def _leave(channel: grpc.aio.Channel) -> None:
+    """Close it once no call can be on it any more."""
+    try:
+        await asyncio.sleep(DEADLINE)
+    finally:
+        await channel.close(None)
+
+
 class Peers:
     """The other services, by name: one channel each, and this service's own token for calls."""
 
@@ -319,19 +368,28 @@ class Peers:
             settings.token_url, settings.client_id, settings.client_secret
         )
         self._channels: dict[str, grpc.aio.Channel] = {}
+        self._tls: Renewed[grpc.ChannelCredentials] | None = None
+        if settings.grpc_ca:
+            files = Files(settings.grpc_ca, settings.grpc_certificate, settings.grpc_key)
+            self._tls = Renewed(files, _channel_credentials)
+        self._leaving: set[asyncio.Task[None]] = set()
 
     def channel(self, service: str) -> grpc.aio.Channel:
-        """Connects when first used, and again whenever it breaks."""
+        """Connects when first used, and again whenever it breaks. For one call: when certificates were replaced, the
+        next one gets another channel, since a channel keeps what it was made with."""
+        credentials, other = self._tls() if self._tls else (None, False)
+        if other:
+            for channel in self._channels.values():
+                leaving = asyncio.create_task(_leave(channel))
+                self._leaving.add(leaving)
+                leaving.add_done_callback(self._leaving.discard)
+            self._channels.clear()
         if service not in self._channels:
-            self._channels[service] = grpc.aio.insecure_channel(
-                self._settings.grpc_address(service),
-                options=[
-                    ("grpc.max_receive_message_length", MAX_MESSAGE),
-                    ("grpc.service_config", _SERVICE_CONFIG),
-                    ("grpc.keepalive_time_ms", 30_000),
-                    ("grpc.keepalive_timeout_ms", 5_000),
-                    ("grpc.max_reconnect_backoff_ms", 5_000),
-                ],
+            address = self._settings.grpc_address(service)
+            self._channels[service] = (
+                grpc.aio.secure_channel(address, credentials, options=_CHANNEL)
+                if credentials
+                else grpc.aio.insecure_channel(address, options=_CHANNEL)
             )
         return self._channels[service]
 
@@ -342,6 +400,9 @@ class Peers:
         return (*pairs, ("traceparent", traceparent)) if traceparent else pairs
 
     async def close(self) -> None:
+        for leaving in self._leaving:
+            leaving.cancel()  # closes its channel
+        await asyncio.gather(*self._leaving, return_exceptions=True)
         for channel in self._channels.values():
             await channel.close(None)
         self._channels.clear()

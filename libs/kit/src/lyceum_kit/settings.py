@@ -2,10 +2,12 @@
 lower case in /run/secrets, where containers find their secrets."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from lyceum_kit.tls import Files
 
 SECRETS = Path("/run/secrets")
 
@@ -36,6 +38,13 @@ class KitSettings(BaseSettings):
         default=3, description="Copies of each feed's topic; 1 where there is one broker."
     )
     kafka_tls: bool = Field(default=False, description="Speak TLS to Kafka.")
+    kafka_ca: str = Field(
+        default="", description="File of the authorities that sign its brokers; empty: the system's."
+    )
+    kafka_certificate: str = Field(
+        default="", description="File of this service's certificate, where Kafka knows its users by theirs."
+    )
+    kafka_key: str = Field(default="", description="File of its key.")
 
     http_host: str = Field(
         default="0.0.0.0",  # noqa: S104 - a container's port; the local edition sets loopback
@@ -44,6 +53,17 @@ class KitSettings(BaseSettings):
     http_port: int = Field(default=8080, description="Its port.")
     grpc_host: str = Field(default="0.0.0.0", description="Where gRPC listens.")  # noqa: S104 - as above
     grpc_port: int = Field(default=9090, description="Its port.")
+    grpc_certificate: str = Field(
+        default="", description="File of this service's certificate, for callers and peers; empty: no TLS."
+    )
+    grpc_key: str = Field(default="", description="File of its key.")
+    grpc_ca: str = Field(
+        default="", description="File of the authorities that sign peers; empty: they are called without TLS."
+    )
+    grpc_client_ca: str = Field(
+        default="",
+        description="File of the authorities whose certificate callers have to show; empty: no need.",
+    )
     grpc_reflection: bool = Field(
         default=False, description="List services to grpc clients; on locally, off in `ha`."
     )
@@ -86,6 +106,24 @@ class KitSettings(BaseSettings):
     log_format: Literal["json", "console"] = Field(
         default="json", description="A line of JSON for each, or text for people."
     )
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        for certificate, key in (
+            (self.kafka_certificate, self.kafka_key),
+            (self.grpc_certificate, self.grpc_key),
+        ):
+            if bool(certificate) != bool(key):
+                raise ValueError("a certificate goes with its key")
+        if (self.kafka_ca or self.kafka_certificate) and not self.kafka_tls:
+            raise ValueError("files for TLS to Kafka are set, and LYCEUM_KAFKA_TLS is not")
+        if self.grpc_client_ca and not self.grpc_certificate:
+            raise ValueError("callers cannot show a certificate without LYCEUM_GRPC_CERTIFICATE")
+        return self
+
+    @property
+    def kafka_files(self) -> Files:
+        return Files(self.kafka_ca, self.kafka_certificate, self.kafka_key)
 
     def grpc_address(self, service: str) -> str:
         """Where `service` answers gRPC, for example its EventFeed."""

@@ -10,7 +10,6 @@ first records. Nothing in the service but this module talks to a consumer group.
 
 import asyncio
 import contextlib
-import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -18,7 +17,6 @@ from typing import Any
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
-from aiokafka.helpers import create_ssl_context
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import FAKE_CONSUMER, KafkaMessage
@@ -30,6 +28,7 @@ from lyceum_kit.envelope import Record, read_record
 from lyceum_kit.errors import Unavailable
 from lyceum_kit.intake import Intake, Partition
 from lyceum_kit.settings import KitSettings
+from lyceum_kit.tls import client_context
 from lyceum_kit.topics import feeds
 
 log = structlog.get_logger()
@@ -45,7 +44,7 @@ STANDING = 15.0  # seconds behind without a step: no rebalance and no restart of
 def kafka_options(settings: KitSettings) -> dict[str, Any]:
     """What aiokafka's own clients need to reach Kafka."""
     options: dict[str, Any] = {"bootstrap_servers": settings.kafka, "metadata_max_age_ms": 10_000}
-    context: ssl.SSLContext | None = create_ssl_context() if settings.kafka_tls else None
+    context = client_context(settings.kafka_files) if settings.kafka_tls else None
     if settings.kafka_user:
         options |= {
             "security_protocol": "SASL_SSL" if context else "SASL_PLAINTEXT",
@@ -60,7 +59,7 @@ def kafka_options(settings: KitSettings) -> dict[str, Any]:
 
 def make_broker(settings: KitSettings, group: str) -> KafkaBroker:
     security: BaseSecurity | None = None
-    context = create_ssl_context() if settings.kafka_tls else None
+    context = client_context(settings.kafka_files) if settings.kafka_tls else None
     if settings.kafka_user:
         security = SASLScram512(
             settings.kafka_user,

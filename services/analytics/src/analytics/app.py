@@ -19,6 +19,7 @@ def make_engine(settings: Settings) -> Engine:
         sql=settings.analytics_sql_queries,
         memory=settings.analytics_memory,
         sql_limits=sql_endpoint.limits(settings),
+        cluster=settings.clickhouse_cluster,
     )
 
 
@@ -28,7 +29,6 @@ def make_consumption(settings: Settings, engine: Engine, reader: FeedReader) -> 
         engine,
         reader,
         pause=settings.analytics_insert_pause,
-        cluster=settings.clickhouse_cluster,
     )
 
 

@@ -56,11 +56,9 @@ class Consumption:
         reader: FeedReader,
         *,
         pause: float = 0.0,
-        cluster: str = "",
     ) -> None:
         self.engine = engine
         self.reader = reader
-        self.cluster = cluster
         self.sink = ClickHouseSink(engine, pause)
         self.intake = Intake(CONSUMER, self.sink, reader)
         self.torn: dict[str, str] = {}  # feed → what is wrong with its table
@@ -89,7 +87,7 @@ class Consumption:
     async def open(self) -> None:
         """ClickHouse, with its tables at this version and no half-made ones."""
         await open_engine(self.engine)
-        await schema.migrate(self.engine, self.cluster)
+        await schema.migrate(self.engine, self.engine.cluster)
         for feed in FEEDS:
             await self._drop(shadow(feed))
 
@@ -216,7 +214,7 @@ class Consumption:
 
     @property
     def _on_cluster(self) -> str:
-        return schema.clauses(self.cluster)["on_cluster"]
+        return schema.clauses(self.engine.cluster)["on_cluster"]
 
     async def _recount_for_ever(self) -> None:
         while True:

@@ -45,6 +45,14 @@ WRITER: Mapping[str, int | str] = {
     "insert_deduplicate": 1,
     "mutations_sync": 2,
 }
+# Where tables are replicated: an insert counts once most replicas have it, and what is read back on any of them has it, or
+# fails and is asked again. A writer whose replica is lost goes on with another one and sees its own last block.
+QUORUM: Mapping[str, int | str] = {
+    "insert_quorum": "auto",
+    "insert_quorum_parallel": 0,
+    "insert_quorum_timeout": 10_000,
+    "select_sequential_consistency": 1,
+}
 READER: Mapping[str, int | str] = {
     "max_execution_time": 10,
     "max_memory_usage": 500_000_000,
@@ -159,13 +167,15 @@ class Engine:
         sql: int = 2,
         memory: int = 1_500_000_000,
         sql_limits: Mapping[str, int | str] | None = None,
+        cluster: str = "",
         patience: float = 10.0,
     ) -> None:
         self.target = target(url)
+        self.cluster = cluster
         self._memory = memory
         self._patience = patience
         self._settings: dict[Use, Mapping[str, int | str]] = {
-            "write": WRITER,
+            "write": {**WRITER, **(QUORUM if cluster else {})},
             "read": READER,
             "sql": {**READER, "max_threads": 1, **(sql_limits or {}), "readonly": 1},
         }
@@ -180,6 +190,11 @@ class Engine:
         self._opening = threading.Lock()
         self.running: set[asyncio.Task[Any]] = set()
         self.opened = False
+
+    @property
+    def writer(self) -> Mapping[str, int | str]:
+        """The settings of whoever writes."""
+        return self._settings["write"]
 
     async def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[Row]:
         """A dashboard's SELECT, within the readers' limits."""
@@ -266,14 +281,15 @@ class Engine:
     def _open_server(self, use: Use) -> Session:
         options_of = dict[str, Any](tz_mode="aware", autogenerate_session_id=False, query_retries=0)
         url = urlsplit(self.target.url)
-        without_path = url._replace(path="").geturl()
+        # The client would take the scheme from the port.
+        options_of |= {"dsn": url._replace(path="").geturl(), "interface": url.scheme}
+        settings = dict(self._settings[use])
         if use == "write":
-            session = _connect(dsn=without_path, database="default", settings=dict(WRITER), **options_of)
-            session.command(f"CREATE DATABASE IF NOT EXISTS `{self.target.database}`")
+            session = _connect(database="default", settings=settings, **options_of)
+            session.command(create_database(self.target.database, self.cluster))
             session.database = self.target.database
             return session
-        settings = dict(self._settings[use])
-        return _connect(dsn=without_path, database=self.target.database, settings=settings, **options_of)
+        return _connect(database=self.target.database, settings=settings, **options_of)
 
     def _open_embedded(self, use: Use) -> Session:
         folder = self.target.folder
@@ -288,7 +304,7 @@ class Engine:
                 chdb_options={"config-file": str(config)},
                 tz_mode="aware",
             )
-        session.command(f"CREATE DATABASE IF NOT EXISTS {DATABASE} ENGINE = Atomic")
+        session.command(create_database(DATABASE))
         session.database = DATABASE
         session.command(f"USE {DATABASE}")
         for name, value in self._settings[use].items():
@@ -313,6 +329,11 @@ class Engine:
             users.write_text(_USERS)
             (folder / "config.xml").write_text(_CONFIG.format(memory=self._memory, users=users.resolve()))
         return (folder / "config.xml").resolve()
+
+
+def create_database(name: str, cluster: str = "") -> str:
+    on_cluster = f" ON CLUSTER `{cluster}`" if cluster else ""
+    return f"CREATE DATABASE IF NOT EXISTS `{name}`{on_cluster} ENGINE = Atomic"
 
 
 class _Handle:
@@ -383,9 +404,9 @@ async def open_engine(engine: Engine) -> None:
     """Open the writer and see that the settings the counting relies on are in force."""
     rows = await engine.read_back(
         "SELECT name, value FROM system.settings WHERE has({names:Array(String)}, name)",
-        {"names": list(WRITER)},
+        {"names": list(engine.writer)},
     )
     effective = {row["name"]: row["value"] for row in rows}
-    wrong = {k: effective.get(k) for k, v in WRITER.items() if effective.get(k) != str(v)}
+    wrong = {k: effective.get(k) for k, v in engine.writer.items() if effective.get(k) != str(v)}
     if wrong:
         raise EngineDown(f"ClickHouse did not take the writer's settings: {wrong}")

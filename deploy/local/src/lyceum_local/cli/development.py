@@ -42,6 +42,33 @@ def images_build(
         console.print(f"[green]built[/] {reference}")
 
 
+@images_app.command("push")
+def images_push(
+    registry: Annotated[str, typer.Argument(help="Host and path before lyceum/<name>.")], tag: Tag = "dev"
+) -> None:
+    """Push built images, and print their digests as an overlay's kustomization wants them."""
+    from lyceum_local import images
+
+    for entry in images.push([name for name in IMAGES if name != "parts"], tag, registry):
+        print(entry)  # noqa: T201
+
+
+@images_app.command("list")
+def images_list(
+    overlay: Annotated[str, typer.Argument(help="A folder of deploy/k8s/overlays.")],
+) -> None:
+    """Every image that an overlay runs, one a line. Needs kubectl."""
+    from lyceum_local import images
+    from lyceum_local.testing.kubernetes import OVERLAYS, render
+
+    if not (OVERLAYS / overlay).is_dir():
+        stop(
+            f"There is no overlay {overlay}: one of {', '.join(sorted(o.name for o in OVERLAYS.iterdir()))}."
+        )
+    for reference in images.named_in(render(OVERLAYS / overlay)):
+        print(reference)  # noqa: T201
+
+
 @images_app.command("sbom")
 def images_sbom(
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(IMAGES)}.")], tag: Tag = "dev"

@@ -1,4 +1,4 @@
-"""Start, stop and look: up, demo, down, reset, status, logs, doctor."""
+"""Start, stop and look: up, demo, down, reset, status, logs, doctor, compose."""
 
 import json
 import time
@@ -294,3 +294,14 @@ def doctor(
     console.print(f"{wrong} of these need you." if wrong else "All is well.")
     if wrong:
         raise typer.Exit(1)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def compose(context: typer.Context) -> None:
+    """The platform in containers: `docker compose` on deploy/compose, with secrets made at the first start."""
+    from lyceum_local import compose as containers
+
+    try:
+        containers.run(context.args)
+    except FileNotFoundError as e:
+        stop(f"{e}: containers need Docker with its plugin compose.")
