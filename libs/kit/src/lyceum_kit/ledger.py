@@ -95,7 +95,8 @@ _LOAD_MANY = text(
     " WHERE tenant = :tenant AND stream = ANY(:streams) ORDER BY stream, version"
 )
 # One statement for events and outbox. WITH ORDINALITY hands rows over in array order, so the outbox's sequence
-# follows the order of appending.
+# follows the order of appending. Events are stored by stream: two who write the same streams wait for each other
+# instead of deadlocking.
 _APPEND = """
 WITH rows AS (
   SELECT * FROM unnest($3::text[], $4::int[], $5::uuid[], $6::text[], $7::text[], $8::bytea[], $9::smallint[],
@@ -105,6 +106,7 @@ WITH rows AS (
 ), stored AS (
   INSERT INTO events (tenant, stream, version, id, type, key, at, actor, data, correlation_id, causation_id, traceparent)
   SELECT $1, stream, version, id, type, key, at, actor, data, correlation_id, causation_id, traceparent FROM rows
+  ORDER BY stream, version
 )
 INSERT INTO outbox (feed, partition, id) SELECT $2, partition, id FROM rows
 """
