@@ -40,6 +40,7 @@ for tenant in (seen, other):
         "INSERT INTO identity_events (tenant, person_id, type, decoded, position, stream_version)"
         f" VALUES ('{tenant}', 'somebody', 'user-provisioned', 'yes', 1, 1)"
     )
+client.command("CREATE TABLE lyceum.identity_events_rebuild AS lyceum.identity_events")
 ask = "SELECT toString(tenant) FROM lyceum.v1_people ORDER BY 1"
 told = {"everything": [r[0] for r in client.query(ask).result_rows]}
 client.close()
@@ -48,6 +49,7 @@ told["seen"] = [r[0] for r in client.query(ask).result_rows]
 for name, sql in (
     ("write", "INSERT INTO lyceum.identity_events (position) VALUES (2)"),
     ("drop", "DROP TABLE lyceum.identity_events"),
+    ("rebuild", "SELECT count() FROM lyceum.identity_events_rebuild"),
     ("runaway", "SELECT sum(number) FROM numbers(1000000000)"),
     ("unlimited", "SELECT 1 SETTINGS max_execution_time = 0"),
 ):
@@ -100,4 +102,5 @@ def test_an_analyst_reads_one_tenant_and_writes_nothing() -> None:
     assert told["seen"] == [SEEN]
     for name in ("write", "drop", "unlimited"):
         assert "readonly" in told[name].lower() or "ACCESS_DENIED" in told[name], told[name]
+    assert "ACCESS_DENIED" in told["rebuild"], told["rebuild"]
     assert "158" in told["runaway"]  # TOO_MANY_ROWS
