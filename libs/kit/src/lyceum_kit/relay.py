@@ -138,7 +138,10 @@ class Relay:
             await asyncio.sleep(pause)
 
     async def _lead(self) -> None:
-        connection = await self.connect("relay", idle_session_timeout=IDLE_SESSION_TIMEOUT)
+        # Its few statements are right for tables of any size, and run for every event.
+        connection = await self.connect(
+            "relay", idle_session_timeout=IDLE_SESSION_TIMEOUT, plan_cache_mode="auto"
+        )
         try:
             # PostgreSQL has no event for a freed advisory lock; waiting inside it would trip the session's time-outs.
             while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK_KEY):  # noqa: ASYNC110
