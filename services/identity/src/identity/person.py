@@ -10,7 +10,7 @@ Names and addresses are in no event: `decide` only says which of them changed.
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -298,7 +298,7 @@ def decide(person: Person, command: Command) -> list[Message]:
         case Settle():
             return _settle(person, command)
         case ChangeProfile(person_id, before, after):
-            old, new = asdict(before), asdict(after)
+            old, new = vars(before), vars(after)
             changed = [name for name in new if old[name] != new[name]]
             if not changed or not person.exists:
                 return []
