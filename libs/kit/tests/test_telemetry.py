@@ -92,6 +92,16 @@ def test_without_a_usable_traceparent_a_trace_begins(traceparent: str) -> None:
     assert finished.get_finished_spans()[-1].parent is None
 
 
+@pytest.mark.parametrize("traceparent", ["", "nonsense", "00-" + "0" * 32 + "-" + "0" * 16 + "-01"])
+def test_nor_without_a_collector(traceparent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    finished = spans()
+    monkeypatch.setattr(trace.get_tracer_provider(), "sampler", ALWAYS_OFF)
+    with telemetry.span_for("handle", traceparent) as started:
+        assert started.get_span_context().is_valid
+        assert telemetry.current_traceparent().endswith("-00")
+    assert not finished.get_finished_spans()
+
+
 def test_handling_an_event_is_timed() -> None:
     labels = {"consumer": "timed", "type": "UserProvisioned"}
     with telemetry.event_span("handle", meta(""), consumer="timed"):

@@ -147,12 +147,19 @@ class _Edge(grpc.aio.ServerInterceptor):  # pyright: ignore[reportMissingTypeArg
     def __init__(self, access: Mapping[str, frozenset[str] | None], verifier: Verifier) -> None:
         self._access = access
         self._verifier = verifier
+        self._wrapped: dict[str, Any] = {}
 
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
-        handler = await continuation(handler_call_details)
         method: str = handler_call_details.method
+        if method in self._wrapped:
+            return self._wrapped[method]
+        handler = await continuation(handler_call_details)
         if handler is None or method.startswith(_OPEN):
             return handler  # None: grpc answers UNIMPLEMENTED
+        self._wrapped[method] = self._wrap(method, handler)
+        return self._wrapped[method]
+
+    def _wrap(self, method: str, handler: Any) -> Any:
         inner = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
         kind = (
             f"{'stream' if handler.request_streaming else 'unary'}_"

@@ -17,8 +17,9 @@ from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_NAMESPACE, Resourc
 from opentelemetry.sdk.trace import Span as WritableSpan
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Sampler
-from opentelemetry.trace import Span, SpanKind, StatusCode
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -71,6 +72,7 @@ RPC_SECONDS = Histogram("lyceum_rpc_seconds", "Answering gRPC calls", ["service"
 
 _tracer = trace.get_tracer("lyceum")
 _propagator = TraceContextTextMapPropagator()
+_ids = RandomIdGenerator()
 
 
 def configure(service: str, settings: KitSettings) -> None:
@@ -138,10 +140,27 @@ def span_for(
     kind: SpanKind = SpanKind.INTERNAL,
 ) -> Generator[Span]:
     """A child of a span elsewhere: whatever made the event, the call, the timer."""
-    with _tracer.start_as_current_span(
-        name, context=context_of(traceparent), kind=kind, attributes=attributes
-    ) as started:
-        yield started
+    if _records():
+        with _tracer.start_as_current_span(
+            name, context=context_of(traceparent), kind=kind, attributes=attributes
+        ) as started:
+            yield started
+        return
+    # A span that nobody sees costs as much as all else around an event or a call. Its trace goes on without.
+    token = context.attach(_unseen(traceparent))
+    try:
+        yield trace.get_current_span()
+    finally:
+        context.detach(token)
+
+
+def _unseen(traceparent: str) -> Context:
+    """The trace elsewhere, or ids of a new one, for logs and for whoever is called."""
+    elsewhere = context_of(traceparent)
+    if trace.get_current_span(elsewhere).get_span_context().is_valid:
+        return elsewhere
+    ids = SpanContext(_ids.generate_trace_id(), _ids.generate_span_id(), is_remote=False)
+    return trace.set_span_in_context(NonRecordingSpan(ids))
 
 
 @contextmanager
@@ -149,15 +168,9 @@ def event_span(name: str, meta: "Meta", *, consumer: str) -> Generator[None]:
     """The handling of one event, in the trace that made it. Counts the time as well."""
     began = time.perf_counter()
     try:
-        if _records():
-            with span_for(name, meta.traceparent, _of_event(meta, consumer), kind=SpanKind.CONSUMER):
-                yield
-        else:  # a span that nobody sees costs as much as the rest of the wrapper
-            token = context.attach(context_of(meta.traceparent))
-            try:
-                yield
-            finally:
-                context.detach(token)
+        attributes = _of_event(meta, consumer) if _records() else None
+        with span_for(name, meta.traceparent, attributes, kind=SpanKind.CONSUMER):
+            yield
     finally:
         _handler_seconds(consumer, meta.type).observe(time.perf_counter() - began)
 
