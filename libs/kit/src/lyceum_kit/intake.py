@@ -205,9 +205,11 @@ class Intake:
         """
         # A red partition's place as well: somebody may have reconciled it. And of one that seems behind: after a
         # rebalance and another, it may have come back from a member that went on with it. Not while a poll is applied:
-        # a place from before would be remembered after it, and what came since would seem lost.
-        async with self.lock:
-            await self._know_places(p for p in partitions if self._state(p).red or self.behind(p))
+        # a place from before would be remembered after it, and what came since would seem lost. Nor is it waited for: it
+        # may be what stands, and readiness has to tell.
+        if not self.lock.locked():
+            async with self.lock:
+                await self._know_places(p for p in partitions if self._state(p).red or self.behind(p))
         for feed in sorted({feed for feed, _ in partitions}):
             await self.refresh_heads(feed)
         for partition, drained in partitions.items():
