@@ -31,7 +31,8 @@ class Reaper:
     async def keep(self, node: Node, points: dict[str, float]) -> None:
         """Until cancelled."""
         for death in itertools.count():
-            point = self.chance.choice(list(points))
+            fewest = min(self.deaths[p] for p in points)  # so that few deaths are at many moments
+            point = self.chance.choice([p for p in points if self.deaths[p] == fewest])
             how = f"{point}:{min(points[point] * self.likely, 1)}"
             node.start(**({"LYCEUM_FAILPOINT": how} if death < self.most else {}))
             while node.alive:
