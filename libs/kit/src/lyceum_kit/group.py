@@ -27,11 +27,9 @@ MOST = 200  # commands in one transaction
 
 @dataclass(frozen=True, slots=True)
 class _Command:
-    handler: Callable[..., Awaitable[Any]]
-    args: tuple[object, ...]
-    kwargs: dict[str, object]
+    handler: Callable[[Tx, Sequence[Any]], Awaitable[Sequence[Any]]]
+    item: object
     actor: str
-    many: bool  # the handler takes a list of items and answers with a list
     context: Context  # the request's: its trace and its log fields go with the events
     done: asyncio.Future[Any]
 
@@ -53,7 +51,12 @@ class Group:
         **kwargs: object,
     ) -> T:
         """As `Ledger.run`, which see: the answer comes once the command is durable."""
-        return await self._queued(tenant, handler, args, kwargs, actor, many=False)
+
+        # A handler of its own: nobody shares its call.
+        async def alone(tx: Tx, _items: Sequence[None]) -> Sequence[T]:
+            return [await handler(tx, *args, **kwargs)]
+
+        return await self.run_many(tenant, alone, None, actor=actor)
 
     async def run_many(
         self,
@@ -66,20 +69,8 @@ class Group:
         """As `run`, for `handler(tx, items)`, which gets the items of all who call it at once by the same actor, in the
         order of their calls, and answers each. An item brings its `Origin` along: the transaction has the first one's.
         """
-        return await self._queued(tenant, handler, (item,), {}, actor, many=True)
-
-    async def _queued(
-        self,
-        tenant: UUID,
-        handler: Callable[..., Awaitable[Any]],
-        args: tuple[object, ...],
-        kwargs: dict[str, object],
-        actor: str,
-        *,
-        many: bool,
-    ) -> Any:
-        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        command = _Command(handler, args, kwargs, actor, many, copy_context(), done)
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        command = _Command(handler, item, actor, copy_context(), done)
         self._waiting.setdefault(tenant, deque()).append(command)
         if tenant not in self._working:
             self._working[tenant] = asyncio.create_task(self._work(tenant))
@@ -128,12 +119,9 @@ class Group:
         return True
 
     async def _alone(self, tenant: UUID, command: _Command) -> None:
-        async def call(tx: Tx) -> Any:
-            return (await _call([command], tx))[0]
-
-        run = self._ledger.run(tenant, call, actor=command.actor)
+        run = self._ledger.run(tenant, command.handler, [command.item], actor=command.actor)
         try:
-            answer = await asyncio.get_running_loop().create_task(run, context=command.context)
+            (answer,) = await asyncio.get_running_loop().create_task(run, context=command.context)
         except Exception as e:  # noqa: BLE001 - it is the caller's to handle
             if not command.done.done():
                 command.done.set_exception(e)
@@ -143,23 +131,15 @@ class Group:
 
 
 def _calls(commands: Sequence[_Command]) -> list[list[_Command]]:
-    """Who shares a call: each is alone in its own, but for those whose handler takes many."""
-    calls: list[list[_Command]] = []
-    shared: dict[tuple[Callable[..., Awaitable[Any]], str], list[_Command]] = {}
+    """Who shares a call."""
+    calls: dict[object, list[_Command]] = {}
     for command in commands:
-        call = shared.setdefault((command.handler, command.actor), []) if command.many else []
-        if not call:
-            calls.append(call)
-        call.append(command)
-    return calls
-
-
-async def _call(call: Sequence[_Command], tx: Tx) -> Sequence[Any]:
-    first = call[0]
-    if first.many:
-        return await first.handler(tx, [command.args[0] for command in call])
-    return [await first.handler(tx, *first.args, **first.kwargs)]
+        calls.setdefault((command.handler, command.actor), []).append(command)
+    return list(calls.values())
 
 
 async def _in_context(call: Sequence[_Command], tx: Tx) -> Sequence[Any]:
-    return await asyncio.get_running_loop().create_task(_call(call, tx), context=call[0].context)
+    async def answers() -> Sequence[Any]:
+        return await call[0].handler(tx, [command.item for command in call])
+
+    return await asyncio.get_running_loop().create_task(answers(), context=call[0].context)

@@ -335,7 +335,8 @@ async def take_webhooks(tx: Tx, deliveries: Sequence[Delivery], *, vault: Vault)
     keys = [(d.endpoint_id, d.webhook_id) for d in deliveries]
     fresh = await webhook_store.remember(tx.conn, tx.tenant, keys, tx.now)
     outcomes: list[Outcome] = ["duplicate"] * len(deliveries)
-    waiting = [n for n, key in enumerate(keys) if n == keys.index(key) and key in fresh]
+    first = {key: n for n, key in reversed(list(enumerate(keys)))}
+    waiting = sorted(first[key] for key in fresh)
     while waiting:
         # Of one person one message at a time: each has an outcome of its own.
         source = deliveries[waiting[0]].source
@@ -352,7 +353,7 @@ async def take_webhooks(tx: Tx, deliveries: Sequence[Delivery], *, vault: Vault)
         )
         for external_id, n in turn.items():
             outcomes[n] = heard[external_id]
-        waiting = [n for n in waiting if n not in turn.values()]
+        waiting = sorted({*waiting} - {*turn.values()})
     return outcomes
 
 
