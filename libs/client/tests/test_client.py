@@ -21,7 +21,7 @@ from lyceum.feed.v1 import feed_service_pb2_grpc as feed_grpc
 from lyceum.identity.v1 import identity_service_pb2 as pb
 from lyceum.identity.v1 import identity_service_pb2_grpc as pb_grpc
 from lyceum_client import Credential, Lyceum, OtherHistory, Position, TokenRefused
-from lyceum_client.retries import FIRST, LONGEST, TRIES, delays
+from lyceum_client.backoff import FIRST, LONGEST, TRIES, delays
 from lyceum_client.tokens import Tokens
 
 WRONG = grpc.StatusCode

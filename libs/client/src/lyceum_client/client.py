@@ -1,7 +1,7 @@
 """One object for all of Lyceum: `async with Lyceum(url, credential, at=…) as lyceum`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TypeVar
 
@@ -21,12 +21,13 @@ from lyceum.feed.v1.feed_service_pb2_grpc import EventFeedStub
 from lyceum.identity.v1 import identity_service_pb2 as identity
 from lyceum.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from lyceum_client import feed
-from lyceum_client.retries import Pause
+from lyceum_client.backoff import Pause
+from lyceum_client.retries import Tries
 from lyceum_client.tokens import Credential, Tokens
-from lyceum_client.tries import Tries
 
 Q = TypeVar("Q")
 A = TypeVar("A")
+Item = TypeVar("Item")
 
 SECONDS = 30.0  # of a call with all its tries, unless the caller says otherwise
 LIST_SECONDS = 300.0
@@ -120,22 +121,19 @@ class Lyceum:
 
     # ---- lists: some 200 a message on the wire, one by one here
 
-    async def people(
+    def people(
         self, *, department: str = "", manager_id: str = "", include_terminated: bool = False
     ) -> AsyncIterator[identity.Person]:
         asked = identity.ListPeopleRequest(
             department=department, manager_id=manager_id, include_terminated=include_terminated
         )
-        async for page in self.pages(self.identity.ListPeople, asked):
-            for person in page.people:
-                yield person
+        return self._each(self.identity.ListPeople, asked, lambda page: page.people)
 
-    async def courses(self, *, search: str = "") -> AsyncIterator[catalog.Course]:
-        async for page in self.pages(self.catalog.ListCourses, catalog.ListCoursesRequest(search=search)):
-            for course in page.courses:
-                yield course
+    def courses(self, *, search: str = "") -> AsyncIterator[catalog.Course]:
+        asked = catalog.ListCoursesRequest(search=search)
+        return self._each(self.catalog.ListCourses, asked, lambda page: page.courses)
 
-    async def enrollments(
+    def enrollments(
         self,
         *,
         person_id: str = "",
@@ -143,25 +141,27 @@ class Lyceum:
         state: "enrollment.EnrollmentState.ValueType" = enrollment.ENROLLMENT_STATE_UNSPECIFIED,
     ) -> AsyncIterator[enrollment.Enrollment]:
         asked = enrollment.ListEnrollmentsRequest(person_id=person_id, course_id=course_id, state=state)
-        async for page in self.pages(self.enrollment.ListEnrollments, asked):
-            for found in page.enrollments:
-                yield found
+        return self._each(self.enrollment.ListEnrollments, asked, lambda page: page.enrollments)
 
-    async def attempts(
-        self, *, person_id: str = "", enrollment_id: str = ""
-    ) -> AsyncIterator[assessment.Attempt]:
+    def attempts(self, *, person_id: str = "", enrollment_id: str = "") -> AsyncIterator[assessment.Attempt]:
         asked = assessment.ListAttemptsRequest(person_id=person_id, enrollment_id=enrollment_id)
-        async for page in self.pages(self.assessment.ListAttempts, asked):
-            for attempt in page.attempts:
-                yield attempt
+        return self._each(self.assessment.ListAttempts, asked, lambda page: page.attempts)
 
-    async def certificates(
+    def certificates(
         self, *, person_id: str = "", course_id: str = ""
     ) -> AsyncIterator[assessment.Certificate]:
         asked = assessment.ListCertificatesRequest(person_id=person_id, course_id=course_id)
-        async for page in self.pages(self.assessment.ListCertificates, asked):
-            for certificate in page.certificates:
-                yield certificate
+        return self._each(self.assessment.ListCertificates, asked, lambda page: page.certificates)
+
+    async def _each(
+        self,
+        method: grpc.aio.UnaryStreamMultiCallable[Q, A],
+        request: Q,
+        items: Callable[[A], Iterable[Item]],
+    ) -> AsyncIterator[Item]:
+        async for page in self.pages(method, request):
+            for item in items(page):
+                yield item
 
     # ---- feeds: with a service's credential, for all tenants
 

@@ -1,37 +1,45 @@
-"""When a call is made again, and after how long. Every RPC of Lyceum reads, so each may be."""
+"""The tries of one call: how much time is left, how long to wait, and one more for a token that was not taken."""
 
-import random
-from collections.abc import Awaitable, Callable, Iterator
+import asyncio
+import time
 
 import grpc
 import grpc.aio
-from google.rpc.error_details_pb2 import RetryInfo
-from google.rpc.status_pb2 import Status
 
-Pause = Callable[[float], Awaitable[None]]
-
-# The service is starting, stopping or full. What is wrong with the request stays wrong, and is never asked again.
-RETRYABLE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
-TRIES = 6
-FIRST, LONGEST = 0.1, 5.0
+from lyceum_client.backoff import Pause, asked_to_wait, delays, worth_another
+from lyceum_client.tokens import Tokens
 
 
-def delays(jitter: Callable[[], float] = random.random) -> Iterator[float]:
-    """Seconds before the second try, the third …: doubled each time, and spread, so that callers do not come in step."""
-    for n in range(TRIES - 1):
-        yield min(FIRST * 2**n, LONGEST) * (0.5 + jitter() / 2)
+class Tries:
+    """All of them end within `seconds`."""
 
+    def __init__(self, tokens: Tokens, pause: Pause, seconds: float) -> None:
+        self._tokens = tokens
+        self._pause = pause
+        self._end = time.monotonic() + seconds
+        self._delays = delays()
+        self._token = ""
+        self._other_token = False
 
-def worth_another(error: grpc.aio.AioRpcError) -> bool:
-    return error.code() in RETRYABLE
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        return max(self._end - time.monotonic(), 0.0)
 
+    async def metadata(self) -> tuple[tuple[str, str], ...]:
+        """Raises TimeoutError where identity gave no token in time."""
+        async with asyncio.timeout(self.left):
+            self._token = await self._tokens.current()
+        return (("authorization", f"Bearer {self._token}"),)
 
-def asked_to_wait(error: grpc.aio.AioRpcError) -> float:
-    """Seconds that the server itself named (google.rpc.RetryInfo); 0 where it named none."""
-    for name, value in error.trailing_metadata() or ():
-        if name == "grpc-status-details-bin" and isinstance(value, bytes):
-            for detail in Status.FromString(value).details:
-                info = RetryInfo()
-                if detail.Unpack(info):
-                    return info.retry_delay.ToTimedelta().total_seconds()
-    return 0.0
+    async def again(self, error: grpc.aio.AioRpcError) -> None:
+        """Returns when it is time for another try, and raises the error when there is none."""
+        if error.code() == grpc.StatusCode.UNAUTHENTICATED and not self._other_token:
+            # The key behind the token may be gone. A client that is no longer known gets no other one.
+            self._other_token = True
+            self._tokens.forget(self._token)
+            return
+        wait = next(self._delays, None) if worth_another(error) else None
+        if wait is None or (wait := max(wait, asked_to_wait(error))) >= self.left:
+            raise error
+        await self._pause(wait)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from lyceum_client.retries import Pause, delays
+from lyceum_client.backoff import Pause, delays
 
 # Identity is starting, or asks for patience. Anything else it says will not change by asking again.
 RETRYABLE = frozenset({429, 502, 503, 504})
