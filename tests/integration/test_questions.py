@@ -15,7 +15,6 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-import clickhouse_connect
 import pytest
 
 from lyceum.catalog.v1 import events_pb2 as catalog
@@ -23,7 +22,7 @@ from lyceum.enrollment.v1 import events_pb2 as enrollment
 from lyceum.identity.v1 import events_pb2 as identity
 from lyceum_local.demo.numbers import Outcome
 from lyceum_local.postgres import with_database
-from lyceum_local.testing import Platform
+from lyceum_local.testing import Platform, operators_sql
 
 PAGE = Path(__file__).parents[2] / "docs" / "guides" / "twenty-questions.md"
 ASKED = re.findall(r"^### (\d+)\. ([^\n]+)\n.*?```sql\n(.+?)```", PAGE.read_text(), re.M | re.S)
@@ -330,20 +329,9 @@ async def demo(platform: Platform, played: Outcome) -> Demo:
     async with platform.as_person(played.ids["people"]["robin"]) as robin:
         tenant = (await robin.get("/api/identity/me")).raise_for_status().json()["tenant_id"]
     course = played.ids["courses"]["security-protocols-101"]
-    config = platform.config
-    client = clickhouse_connect.get_client(
-        host="127.0.0.1",
-        port=config.ports["clickhouse"],
-        username="operator",
-        password=config.secrets.clickhouse,
-        database="lyceum",
-        tz_mode="aware",
-    )
-    try:
-        values = {"tenant": tenant, "course": course}
+    values = {"tenant": tenant, "course": course}
+    with operators_sql(platform.config) as client:
         told = {int(n): same(client.query(sql, parameters=values).result_rows) for n, _, sql in ASKED}
-    finally:
-        client.close()
     return Demo(await read(platform, tenant), course, told)
 
 

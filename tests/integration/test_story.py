@@ -15,7 +15,6 @@ from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
-import clickhouse_connect
 import grpc.aio
 import httpx
 import pytest
@@ -29,7 +28,7 @@ from pypdf import PdfReader
 from lyceum.analytics.v1 import analytics_service_pb2 as pb
 from lyceum.analytics.v1.analytics_service_pb2_grpc import AnalyticsServiceStub
 from lyceum_kit.tokens import jwt_header
-from lyceum_local.testing import Platform
+from lyceum_local.testing import Platform, operators_sql
 from lyceum_local.testing.school import LESSONS, School, open_school, until
 
 pytestmark = pytest.mark.browser
@@ -78,16 +77,8 @@ async def story(platform: Platform, browser: Browser) -> AsyncIterator[Story]:
             base_url=platform.config.app_origin, viewport={"width": 1280, "height": 900}, locale="en-GB"
         )
         context.set_default_timeout(15_000)
-        config = platform.config
-        sql: Client = await asyncio.to_thread(
-            clickhouse_connect.get_client,
-            host="127.0.0.1",
-            port=config.ports["clickhouse"],
-            username="operator",
-            password=config.secrets.clickhouse,
-        )
-        yield Story(school, browser, await context.new_page(), sql)
-        sql.close()
+        with operators_sql(platform.config) as sql:
+            yield Story(school, browser, await context.new_page(), sql)
         await context.close()
 
 

@@ -53,6 +53,7 @@ WAITS = {"lag": 4}
         (report(), report(consumer=WAITS), []),  # just come
         (report(), report(consumer_error="Kafka: away"), ["consumer"]),
         (report(), report(consumer={"alarm": "red: another history"}), ["feeds"]),
+        (report(), report(consumer={"lag": None, "head": None}), ["feeds"]),
         (report(), report(relay={"oldest_age_s": 16.0, "outbox": 2}), ["relay"]),
         (report(), report(relay={"error": "no leader"}), ["relay"]),
         (report(relay={"unsent": 2}), report(relay={"unsent": 2}), ["relay"]),

@@ -202,13 +202,14 @@ def show_status(
             heads, nexts = sum(r.get("head") or 0 for r in rows), sum((r.get("next") or 1) - 1 for r in rows)
             alarms = sorted({str(r["alarm"]) for r in rows if r.get("alarm")})
             more = f" (and {len(alarms) - 1} like it)" if len(alarms) > 1 else ""
-            behind = sum(int(r.get("lag") or 0) for r in rows)
+            known = all(r["lag"] is not None for r in rows)  # else the producer does not answer
+            behind = str(sum(r["lag"] for r in rows)) if known else "?"
             table.add_row(
                 service,
                 feed,
                 str(nexts),
-                str(heads),
-                str(behind),
+                str(heads) if known else "?",
+                behind,
                 str(sum(r.get("healed") or 0 for r in rows)),
                 alarms[0] + more if alarms else "",
             )

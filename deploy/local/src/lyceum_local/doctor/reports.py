@@ -20,12 +20,15 @@ class Finding:
 
 def feeds(service: str, report: Report) -> Finding:
     """Whether it goes on, as far as one report tells."""
-    alarms = [c for c in report["consumers"] if c.get("alarm")]
-    told = f"{behind(report)} events behind" + "".join(
-        f"; {a['feed']}/{a['partition']}: {a['alarm']}" for a in alarms
+    consumers = report["consumers"]
+    alarms = [f"{c['feed']}/{c['partition']}: {c['alarm']}" for c in consumers if c.get("alarm")]
+    silent = sorted({c["feed"] for c in consumers if c["lag"] is None})
+    wrong = alarms + [f"the producer of {feed} does not tell how far it is" for feed in silent]
+    told = "; ".join([f"{sum(c['lag'] or 0 for c in consumers)} events behind", *wrong])
+    advice = (
+        "a message names what to do, and its partition stands still until then; a producer has to be ready"
     )
-    advice = "the message names what to do; the partition stands still until then"
-    return Finding(f"{service} feeds", not alarms, told, advice)
+    return Finding(f"{service} feeds", not wrong, told, advice)
 
 
 def parked(service: str, report: Report) -> Finding:
@@ -57,10 +60,6 @@ def judged(service: str, before: Report, now: Report) -> Iterator[Finding]:
         f"{late} late, {failed} failed",
         f"{RUNBOOKS}#lyceumtimerslate",
     )
-
-
-def behind(report: Report) -> int:
-    return sum(int(c.get("lag") or 0) for c in report["consumers"])
 
 
 def _relay(service: str, before: Report, now: Report) -> Finding:

@@ -14,8 +14,10 @@ from typing import Any
 from unittest.mock import patch
 from uuid import uuid4
 
+import clickhouse_connect
 import httpx
 import psutil
+from clickhouse_connect.driver.client import Client
 
 from lyceum_local import lifecycle, supervisor
 from lyceum_local.config import Config
@@ -160,6 +162,23 @@ def installation(*, split: bool = False, variables: Mapping[str, str] | None = N
     finally:
         lifecycle.reset(data)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def operators_sql(config: Config) -> Generator[Client]:
+    """ClickHouse as an operator asks it, every organisation in it."""
+    client = clickhouse_connect.get_client(  # pyright: ignore[reportUnknownMemberType] - annotated in part only
+        host="127.0.0.1",
+        port=config.ports["clickhouse"],
+        username="operator",
+        password=config.secrets.clickhouse,
+        database="lyceum",
+        tz_mode="aware",
+    )
+    try:
+        yield client
+    finally:
+        client.close()
 
 
 def _up(data: Path, variables: Mapping[str, str], *, split: bool | None) -> Config:

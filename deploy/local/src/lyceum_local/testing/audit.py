@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import asyncpg
-import clickhouse_connect
 
 from lyceum_kit.topics import feeds
 from lyceum_local.config import Config
 from lyceum_local.paths import LEDGER_SERVICES
 from lyceum_local.postgres import with_database
+from lyceum_local.testing import operators_sql
 
 Partition = tuple[str, int]
 
@@ -85,15 +85,8 @@ async def _consumer(
 
 def _clickhouse(config: Config, numbered: Mapping[Partition, list[str]]) -> list[str]:
     """Every event of the ledgers is a row under its position, once, and there is no other."""
-    client = clickhouse_connect.get_client(
-        host="127.0.0.1",
-        port=config.ports["clickhouse"],
-        username="operator",
-        password=config.secrets.clickhouse,
-        database="lyceum",
-    )
     wrong: list[str] = []
-    try:
+    with operators_sql(config) as client:
         for feed in sorted({feed for feed, _ in numbered}):
             rows: list[Any] = list(
                 client.query(f"SELECT partition, position, toString(id) FROM {feed}_events").result_rows  # noqa: S608 - a feed's name
@@ -107,6 +100,4 @@ def _clickhouse(config: Config, numbered: Mapping[Partition, list[str]]) -> list
                     f"ClickHouse: {feed} has {found.total()} rows, {(true - found).total()} are missing,"
                     f" {(found - true).total()} are too many"
                 )
-    finally:
-        client.close()
     return wrong
