@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from lyceum.catalog.v1.events_pb2 import CourseCreated, CourseDeprecated
 from lyceum.identity.v1.events_pb2 import OrgUnitCreated
-from lyceum_kit.consumer import TRIES, Consumes, HandlerSink
+from lyceum_kit.consumer import TRIES, Consumes, Event, HandlerSink, Together
 from lyceum_kit.delivery import Delivery, emitted
 from lyceum_kit.envelope import Meta, Record
 from lyceum_kit.errors import Conflict, NotFound, Unavailable
@@ -137,6 +137,56 @@ async def test_poison_parks_its_key_in_order_and_the_others_flow(ledger: Ledger)
     assert await effects(ledger) == ["good 1", "good 2", "bad 1", "bad 2"]
     await apply(consumer, [titled("bad", "bad 3")])  # the key flows again
     assert (await effects(ledger))[-1] == "bad 3"
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_events_that_are_handled_together_have_their_effect_once_and_a_keys_in_order(
+    ledger: Ledger, seed: int
+) -> None:
+    chance, numbering, calls = random.Random(seed), Numbering(), list[list[str]]()
+
+    async def note_all(tx: Tx, events: Sequence[Event]) -> None:
+        calls.append([event.message.title for event in events])
+        if any(event.message.title == "bad" for event in events):
+            await tx.conn.execute(
+                text("INSERT INTO effects (tenant, what) VALUES (:t, 'half')"), {"t": tx.tenant}
+            )
+            raise ValueError("cannot")
+        for event in events:
+            await tx.conn.execute(
+                text("INSERT INTO effects (tenant, what) VALUES (:t, :w)"),
+                {"t": tx.tenant, "w": f"{event.message.course_id} {event.message.title}"},
+            )
+            unit = OrgUnitCreated(org_unit_id=str(event.meta.id), code="c")
+            tx.append(f"org-unit/{event.meta.id}", [unit], expected=0, origin=event.origin)
+
+    def told(n: int) -> Record:
+        name = f"c{n}" if n < 150 else f"c{chance.randrange(150)}"  # some come again
+        title = "bad" if n == 90 else f"{n:03}"
+        message = CourseCreated(course_id=name, title=title, slug="s", created_by="a")
+        return numbering.record(message, tenant=TENANT, stream=f"course/{name}")
+
+    records = [told(n) for n in range(200)]
+    consumer = HandlerSink("test", ledger, {"catalog": {CourseCreated: Together(note_all)}})
+    await consumer.prepare()
+    some = records * 2
+    chance.shuffle(some)
+    await apply(consumer, some)
+
+    done = await effects(ledger)
+    bad = {r.key for r in records if b"bad" in r.value}
+    waiting = {r.id for n, r in enumerate(records) if r.key in bad and n >= 90}
+    assert {p["event_id"] for p in await Parked(consumer).open()} == waiting
+    assert len(done) == len({*done}) == 200 - len(waiting)
+    for n in range(150):
+        own = [what for what in done if what.split()[0] == f"c{n}"]
+        assert own == sorted(own)
+    assert max(map(len, calls)) > 10
+    async with ledger.read(TENANT) as conn:
+        rows = (await conn.execute(text("SELECT stream, causation_id, actor FROM events"))).all()
+    assert len(rows) == len(done)
+    assert all(row.stream == f"org-unit/{row.causation_id}" for row in rows)
+    assert all(row.actor == f"event:{row.causation_id}" for row in rows)
 
 
 async def test_a_discarded_event_leaves_who_and_why(ledger: Ledger) -> None:

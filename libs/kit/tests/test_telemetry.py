@@ -63,8 +63,8 @@ def test_without_a_collector_a_trace_goes_on_and_no_span_is_made(monkeypatch: py
     event = meta("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00")
     with telemetry.event_span("handle", event, consumer="enrollment"):
         assert telemetry.current_traceparent() == event.traceparent
-    with telemetry.event_spans("insert", [event], consumer="analytics"):
-        pass
+    with telemetry.event_spans(lambda _: "insert", [event], consumer="analytics") as following:
+        assert following == [event.traceparent]
     assert telemetry.current_traceparent() == ""
     assert not finished.get_finished_spans()
 
@@ -75,12 +75,21 @@ def test_events_that_are_handled_at_once_have_spans_side_by_side_each_in_its_own
     for _ in range(3):
         with telemetry.span("webhook"):
             made.append(meta(telemetry.current_traceparent()))
-    with pytest.raises(OSError), telemetry.event_spans("insert", made, consumer="analytics"):  # noqa: PT011, PT012
-        assert telemetry.current_traceparent() == ""
-        raise OSError
+    following: list[str] = []
+
+    def fails() -> None:
+        with telemetry.event_spans(lambda _: "insert", made, consumer="analytics") as traceparents:
+            assert telemetry.current_traceparent() == ""
+            following.extend(traceparents)
+            raise OSError
+
+    with pytest.raises(OSError):  # noqa: PT011
+        fails()
     some = [s for s in finished.get_finished_spans() if s.name == "insert"]
     parents = [f"{s.parent.trace_id:032x}-{s.parent.span_id:016x}" for s in some if s.parent]
     assert parents == [event.traceparent[3:52] for event in made]
+    own = [s.context for s in some if s.context]
+    assert [f"{s.trace_id:032x}-{s.span_id:016x}" for s in own] == [f[3:52] for f in following]
     assert {s.status.status_code for s in some} == {StatusCode.ERROR}
 
 

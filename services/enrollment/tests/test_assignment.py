@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from enrollment.assignment import Catalog, Course, Held, Person, enrol_alike, plan
 from enrollment.enrollment import of_others
 from enrollment.rule import ActiveRule, Draft
-from enrollment.rules import parse
+from enrollment.rules import RuleIndex, parse
 
 TENANT = UUID("01990000-0000-7000-8000-000000000001")
 COURSES = ("01990000-0000-7000-8000-0000000000c1", "01990000-0000-7000-8000-0000000000c2")
@@ -36,47 +36,50 @@ def numbering() -> Callable[[], str]:
     return lambda: str(UUID(int=next(numbers)))
 
 
+def a_rule(attribute: str, value: str, days: int | None, courses: tuple[str, ...], n: int) -> ActiveRule:
+    tree = {"attribute": attribute, "operator": "is", "value": value}
+    said = Draft(
+        "Rule", parse(tree), tree, f"{attribute} is {value}", courses, (), days, "withdraw_if_incomplete"
+    )
+    return ActiveRule(f"01990000-0000-7000-8000-0000000000d{n}", 3, said)
+
+
 @given(st.lists(facts, max_size=12), st.none() | st.integers(0, 400), st.sampled_from([COURSES, COURSES[:1]]))
 def test_what_many_have_alike_is_what_each_would_get_alone(
     people: list[dict[str, str]], days: int | None, courses: tuple[str, ...]
 ) -> None:
-    tree = {"attribute": "location", "operator": "is", "value": "Berlin"}
-    said = Draft("Rule", parse(tree), tree, "in Berlin", courses, (), days, "withdraw_if_incomplete")
-    rule = ActiveRule("01990000-0000-7000-8000-0000000000d1", 3, said)
+    """Also of a course that several rules ask for: an event for each of them."""
+    index = RuleIndex[ActiveRule].of(
+        (rule, rule.draft.condition)
+        for rule in (
+            a_rule("location", "Berlin", days, courses, 1),
+            a_rule("department", "Sales", 30, COURSES, 2),
+        )
+    )
     everybody = {str(UUID(int=n)): each for n, each in enumerate(people)}
     together = enrol_alike(
         TENANT,
-        [Person(i, each) for i, each in everybody.items()],
-        rule,
+        [(Person(i, each), index.find(each)) for i, each in everybody.items()],
         CATALOG,
         now=NOW,
         new_id=numbering(),
     )
     got = {
         (person_id, copies.change.after.course_id): (
-            data,
+            [of_others(event, [("e", person_id)]) for event in copies.change.events],
             replace(copies.change.after, enrollment_id="", person_id=""),
         )
         for copies in together
-        for (_, person_id), data in zip(
-            copies.who, of_others(copies.change.events[0], [("e", p) for _, p in copies.who]), strict=True
-        )
+        for _, person_id in copies.who
     }
     alone = {
         (person_id, change.after.course_id): (
-            change.events[0].SerializeToString(),
+            [[event.SerializeToString()] for event in change.events],
             replace(change.after, enrollment_id="", person_id=""),
         )
         for person_id, each in everybody.items()
         for change in plan(
-            TENANT,
-            Person(person_id, each),
-            [rule],
-            Held(),
-            CATALOG,
-            now=NOW,
-            new_id=lambda: "e",
-            scope=rule.rule_id,
+            TENANT, Person(person_id, each), index.find(each), Held(), CATALOG, now=NOW, new_id=lambda: "e"
         ).changes
     }
     assert got == alone

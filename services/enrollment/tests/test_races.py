@@ -13,8 +13,9 @@ from enrollment.rules import parse, sentence
 from enrollment.store import book, records
 from lyceum.enrollment.v1 import events_pb2 as pb
 from lyceum.identity.v1.events_pb2 import UserProvisioned
+from lyceum_kit.consumer import Event
 from lyceum_kit.delivery import emitted
-from lyceum_kit.ledger import Tx
+from lyceum_kit.ledger import Origin, Tx
 
 SECURITY = "01990000-0000-7000-8000-0000000000c1"
 ONBOARDING = "01990000-0000-7000-8000-0000000000c2"
@@ -51,8 +52,8 @@ async def test_people_and_rules_that_arrive_together_never_miss_each_other(
     nothing: Any = None
 
     async def hire(tx: Tx, n: int) -> None:
-        event = UserProvisioned(person_id=people[n], job=facts.job(job_title=f"Title {n}"))
-        await handlers.on_person(tx, event, nothing, books=books)
+        hired = UserProvisioned(person_id=people[n], job=facts.job(job_title=f"Title {n}"))
+        await handlers.on_people(tx, [Event(hired, nothing, Origin.request("hr"))], books=books)
         with contextlib.suppress(TimeoutError):  # the worst moment to commit; under the lock it never comes
             async with asyncio.timeout(0.05 if locked else 5):
                 await passed[n].wait()

@@ -189,8 +189,9 @@ async def test_sql_finds_exactly_who_matches(database: Callable[[str], Awaitable
             async with conn.begin():
                 await set_tenant(conn, TENANT)
                 who = {str(UUID(int=n)): fact for n, fact in enumerate(facts)}
-                for person_id, fact in who.items():
-                    assert await book.save_person(conn, TENANT, Person(person_id, fact))
+                everybody = [Person(person_id, fact) for person_id, fact in who.items()]
+                assert await book.save_people(conn, TENANT, everybody) == set(who)
+                assert await book.save_people(conn, TENANT, everybody[:1]) == set()
                 for condition in some:
                     statement = select(people.c.person_id).where(people.c.tenant == TENANT, where(condition))
                     found = set((await conn.execute(statement)).scalars())

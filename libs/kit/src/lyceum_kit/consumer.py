@@ -1,6 +1,6 @@
 """The Sink of the ledger services: handlers, their effects and `progress` in one PostgreSQL transaction.
 
-Handlers get (tx, message, meta). Infrastructure errors and lost races are retried in place by the poll loop; any
+Handlers get (tx, message, meta), or are `Together` and get (tx, events). Infrastructure errors and lost races are retried in place by the poll loop; any
 other exception, after five tries record by record, parks the event and all later ones of its key here, in the
 same transaction as `progress`; other keys flow on.
 """
@@ -22,13 +22,33 @@ from lyceum_kit.envelope import Meta, Record, decode
 from lyceum_kit.errors import Conflict, Unavailable
 from lyceum_kit.failpoints import failpoint
 from lyceum_kit.intake import Cut, Cutter, Partition, Place
-from lyceum_kit.ledger import Ledger, Tx
+from lyceum_kit.ledger import Ledger, Origin, Tx
 from lyceum_kit.topics import feeds, spelled
 
 log = structlog.get_logger()
 
+
+class Event(NamedTuple):
+    """One of many. What is appended because of it takes its `origin`."""
+
+    message: Any
+    meta: Meta
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class Together:
+    """A handler of all its events that come one after another, and of each key one at most.
+
+    Where many come at once, statements cost more than what they write. It is all or nothing: where it fails, they come
+    again one by one.
+    """
+
+    handler: Callable[[Tx, Sequence[Event]], Awaitable[None]]
+
+
 Handler = Callable[[Tx, Any, Meta], Awaitable[None]]
-Consumes = Mapping[str, Mapping[type[Message], Handler]]
+Consumes = Mapping[str, Mapping[type[Message], Handler | Together]]
 
 TRIES = 5
 BATCH = 2000  # records in one transaction at most
@@ -84,11 +104,11 @@ _PARK = text(
 
 
 class Poison(Exception):
-    """A handler refused a record; carries which one, so that it alone is tried again."""
+    """A handler refused these records; carries which, so that they are tried again one by one."""
 
-    def __init__(self, record: Record, cause: Exception) -> None:
+    def __init__(self, records: Sequence[Record], cause: Exception) -> None:
         super().__init__(f"{type(cause).__name__}: {cause}")
-        self.record = record
+        self.records = records
 
 
 class Progressed(NamedTuple):
@@ -106,7 +126,7 @@ class HandlerSink:
     consumes: Consumes
 
     def __post_init__(self) -> None:
-        self._handlers: dict[str, tuple[type[Message], Handler]] = {
+        self._handlers: dict[str, tuple[type[Message], Handler | Together]] = {
             kind.DESCRIPTOR.full_name: (kind, handler)
             for handlers in self.consumes.values()
             for kind, handler in handlers.items()
@@ -144,8 +164,8 @@ class HandlerSink:
             try:
                 done = await self._apply_once(some, cut)
             except Poison as poison:
-                log.warning("handler failed", error=str(poison), **_named(poison.record))
-                self._batches[poison.record.feed, poison.record.partition] = 1
+                log.warning("handler failed", error=str(poison), **_named(poison.records[0]))
+                self._batches |= {(r.feed, r.partition): 1 for r in poison.records}
                 continue
             except Exception as e:
                 lost_races += 1
@@ -273,6 +293,7 @@ class HandlerSink:
         for records in by_tenant.values():
             assert records[0].meta  # the intake lets nothing else through
             await db.set_tenant(conn, records[0].meta.tenant)
+            fit: list[Record] = []
             for record in records:
                 if (record.feed, record.key) in parked:
                     await self._park(conn, record, "key", "an earlier event of this key is parked", 0)
@@ -283,8 +304,26 @@ class HandlerSink:
                     parked.add((record.feed, record.key))
                     published |= await self._last_try(conn, record, tries)
                 else:
-                    published |= await self.handle_one(conn, record)
+                    fit.append(record)
+            for some in self._calls(fit):
+                published |= await self.handle(conn, some)
         return published
+
+    def _calls(self, records: Sequence[Record]) -> list[list[Record]]:
+        """Which records share a call of a handler; a key's records stay in order."""
+        calls: list[list[Record]] = []
+        last, keys = None, set[str]()
+        for record in records:
+            assert record.meta
+            _, handler = self._handlers.get(record.meta.type, (None, None))
+            if isinstance(handler, Together) and handler is last and record.key not in keys:
+                calls[-1].append(record)
+            else:
+                calls.append([record])
+                keys.clear()
+            last = handler
+            keys.add(record.key)
+        return calls
 
     async def _last_try(self, conn: AsyncConnection, record: Record, tries: int) -> bool:
         """The fifth try in a savepoint, so that its failure can be parked in this very transaction."""
@@ -292,45 +331,52 @@ class HandlerSink:
             async with conn.begin_nested():
                 if tries > TRIES:  # the tries before it never came back: it kills the process
                     raise Poison(
-                        record, RuntimeError(f"the process died {tries - 1} times while handling it")
+                        [record], RuntimeError(f"the process died {tries - 1} times while handling it")
                     )
-                return await self.handle_one(conn, record)
+                return await self.handle(conn, [record])
         except Poison as poison:
             log.error("parked", error=str(poison), **_named(record))
             await self._park(conn, record, "failed", str(poison), min(tries, TRIES))
             return False
 
-    async def handle_one(self, conn: AsyncConnection, record: Record) -> bool:
-        """Run the handler of one record inside `conn`'s transaction. Raises Poison for what is the record's fault."""
-        meta = record.meta
-        assert meta
-        found = self._handlers.get(meta.type)
+    async def handle(self, conn: AsyncConnection, records: Sequence[Record]) -> bool:
+        """Run the handler of a record, or of several that share one, inside `conn`'s transaction. True when it appended
+        events. Raises Poison for what is the records' fault."""
+        metas = [record.meta for record in records if record.meta]
+        first = metas[0]
+        found = self._handlers.get(first.type)
         if found is None:
             return False
-        kind, handler = found
+        _, handler = found
         tx = Tx(
             conn,
-            meta.tenant,
+            first.tenant,
             self.ledger.feed,
             now=self.ledger.clock(),
             new_id=self.ledger.new_id,
-            actor=f"event:{meta.id}",
-            correlation_id=meta.correlation_id,
-            causation_id=str(meta.id),
+            actor=_actor(first),
+            correlation_id=first.correlation_id,
+            causation_id=str(first.id),
         )
-        with telemetry.event_span(f"handle {spelled(meta.type)}", meta, consumer=self.consumer):
-            try:
-                await handler(tx, decode(kind, record), meta)
-                failpoint("consumer.effect")
-                published = tx.has_events
-                await tx.flush()
-            except (Conflict, Unavailable):
+        try:
+            messages = [decode(self._handlers[m.type][0], r) for m, r in zip(metas, records, strict=True)]
+            if isinstance(handler, Together):
+                with telemetry.event_spans(_handle, metas, consumer=self.consumer) as traceparents:
+                    origins = map(_origin, metas, traceparents)
+                    await handler.handler(tx, list(map(Event, messages, metas, origins)))
+                    published = await _written(tx)
+            else:
+                with telemetry.event_span(_handle(first), first, consumer=self.consumer):
+                    await handler(tx, messages[0], first)
+                    published = await _written(tx)
+        except (Conflict, Unavailable):
+            raise
+        except Exception as e:
+            if db.is_outage(e) or db.is_race(e):
                 raise
-            except Exception as e:
-                if db.is_outage(e) or db.is_race(e):
-                    raise
-                raise Poison(record, e) from e
-        telemetry.events_handled(self.consumer, spelled(meta.type)).inc()
+            raise Poison(records, e) from e
+        for meta in metas:
+            telemetry.events_handled(self.consumer, spelled(meta.type)).inc()
         return published
 
     async def _advance(
@@ -400,6 +446,26 @@ class HandlerSink:
         async with self.ledger.engine.begin() as conn:
             row = {"consumer": self.consumer, "feed": partition[0], "partition": partition[1], **values}
             await conn.execute(statement, row)
+
+
+async def _written(tx: Tx) -> bool:
+    """True when it wrote events."""
+    failpoint("consumer.effect")
+    published = tx.has_events
+    await tx.flush()
+    return published
+
+
+def _handle(meta: Meta) -> str:
+    return f"handle {spelled(meta.type)}"
+
+
+def _actor(meta: Meta) -> str:
+    return f"event:{meta.id}"
+
+
+def _origin(meta: Meta, traceparent: str) -> Origin:
+    return Origin(_actor(meta), meta.correlation_id, str(meta.id), traceparent)
 
 
 def _named(record: Record) -> dict[str, object]:

@@ -42,12 +42,13 @@ class Stream(NamedTuple):
     events: list[Message]
 
 
-class First(NamedTuple):
-    """The first event of a stream, encoded."""
+class Alike(NamedTuple):
+    """An event that differs from another one only in ids, encoded. Without `origin` it has the transaction's."""
 
     stream: str
     key: str
     data: bytes
+    origin: "Origin | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +187,13 @@ class Tx:
             data = self._checked(message)
             self._appended.append(self._row(stream, version, key or stream, message, data, origin))
 
-    def append_alike(self, message: Message, firsts: Sequence[First]) -> None:
-        """Begin many streams with what is the same event but for ids: `message` is checked for all of them."""
+    def append_alike(self, message: Message, version: int, some: Sequence[Alike]) -> None:
+        """Append to many streams what is the same event but for ids: `message` is checked for all of them."""
         self._checked(message)
-        origin = self._origin()
-        self._appended += [self._row(f.stream, 1, f.key, message, f.data, origin) for f in firsts]
+        own = self._origin()
+        self._appended += [
+            self._row(one.stream, version, one.key, message, one.data, one.origin or own) for one in some
+        ]
 
     def set_timer(
         self, kind: str, key: str, due_at: datetime, payload: Mapping[str, str] | None = None

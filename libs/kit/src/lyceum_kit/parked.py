@@ -134,7 +134,7 @@ class Parked:
                 await self._lock(conn, row)
                 assert record.meta
                 await db.set_tenant(conn, record.meta.tenant)
-                published = await self._sink.handle_one(conn, record)
+                published = await self._sink.handle(conn, [record])
                 await conn.execute(_SETTLE, {"n": row.n, "how": "replayed", "who": who, "why": ""})
         except Poison as poison:
             async with engine.begin() as conn:

@@ -4,7 +4,7 @@ Traces follow an event through PostgreSQL and Kafka: its `traceparent` is stored
 """
 
 import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
@@ -115,8 +115,12 @@ def shutdown() -> None:
 
 def current_traceparent() -> str:
     """W3C `traceparent` of the running span; empty outside one."""
+    return _traceparent(context.get_current())
+
+
+def _traceparent(of: Context) -> str:
     carrier: dict[str, str] = {}
-    _propagator.inject(carrier)
+    _propagator.inject(carrier, context=of)
     return carrier.get("traceparent", "")
 
 
@@ -176,14 +180,16 @@ def event_span(name: str, meta: "Meta", *, consumer: str) -> Generator[None]:
 
 
 @contextmanager
-def event_spans(name: str, metas: Iterable["Meta"], *, consumer: str) -> Generator[None]:
-    """The handling of many events at once: a span in the trace of each. None of them is the running one: thousands
-    inside each other would cost more than the work."""
+def event_spans(
+    name: Callable[["Meta"], str], metas: Iterable["Meta"], *, consumer: str
+) -> Generator[list[str]]:
+    """The handling of many events at once: a span in the trace of each, and the `traceparent` that goes on from it. None
+    of them is the running one: thousands inside each other would cost more than the work."""
     began = time.perf_counter()
     handled = list(metas)
     started = [
         _tracer.start_span(
-            name,
+            name(meta),
             context=context_of(meta.traceparent),
             kind=SpanKind.CONSUMER,
             attributes=_of_event(meta, consumer),
@@ -191,7 +197,9 @@ def event_spans(name: str, metas: Iterable["Meta"], *, consumer: str) -> Generat
         for meta in (handled if _records() else ())
     ]
     try:
-        yield
+        yield [_traceparent(trace.set_span_in_context(one)) for one in started] or [
+            meta.traceparent for meta in handled
+        ]
     except BaseException as e:
         for one in started:
             one.record_exception(e)

@@ -92,7 +92,7 @@ class ClickHouseSink:
             results = {p: cut(p, places[p], some) for p, some in records.items()}
             run = [r for result in results.values() for r in result.run]
             metas = (r.meta for r in run if r.meta)
-            with telemetry.event_spans("clickhouse insert", metas, consumer=CONSUMER):
+            with telemetry.event_spans(lambda _: "clickhouse insert", metas, consumer=CONSUMER):
                 await self._insert(results)
         except BaseException:
             # Whatever it was, cancellation as well: an insert may have arrived or may still be on its way.

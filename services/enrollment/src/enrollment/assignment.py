@@ -178,26 +178,24 @@ def plan(
 
 def enrol_alike(
     tenant: UUID,
-    people: Iterable[Person],
-    rule: ActiveRule,
+    matched: Iterable[tuple[Person, Sequence[ActiveRule]]],
     catalog: Catalog,
     *,
     now: datetime,
     new_id: Callable[[], object],
 ) -> list[Copies]:
-    """`plan` for many people who hold nothing yet of what `rule` asks for. It names no path.
+    """`plan` for many people who hold nothing yet of what their rules ask for. The rules name no path.
 
     Only a few facts of a person make a difference to `plan`. It is asked once for all who have these in common.
     """
-    groups: dict[tuple[str, ...], list[Person]] = {}
-    for person in people:
-        groups.setdefault(_difference(person, catalog, now), []).append(person)
+    groups: dict[tuple[str, ...], tuple[Sequence[ActiveRule], list[Person]]] = {}
+    for person, rules in matched:
+        alike = (*_difference(person, catalog, now), *(rule.rule_id for rule in rules))
+        groups.setdefault(alike, (rules, []))[1].append(person)
     return [
-        Copies(change, [(str(new_id()), person.person_id) for person in group])
-        for group in groups.values()
-        for change in plan(
-            tenant, group[0], [rule], Held(), catalog, now=now, new_id=new_id, scope=rule.rule_id
-        ).changes
+        Copies(change, [(str(new_id()), person.person_id) for person in people])
+        for rules, people in groups.values()
+        for change in plan(tenant, people[0], rules, Held(), catalog, now=now, new_id=new_id).changes
     ]
 
 

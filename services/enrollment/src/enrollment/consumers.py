@@ -14,17 +14,17 @@ from lyceum.identity.v1.events_pb2 import (
     UserReactivated,
     UserUpdated,
 )
-from lyceum_kit.consumer import Consumes
+from lyceum_kit.consumer import Consumes, Together
 
 
 def consumes(books: Books) -> Consumes:
-    on_person = partial(handlers.on_person, books=books)
+    on_people = Together(partial(handlers.on_people, books=books))
     return {
         "identity": {
             TenantCreated: handlers.on_tenant_created,
-            UserProvisioned: on_person,
-            UserUpdated: on_person,
-            UserReactivated: on_person,
+            UserProvisioned: on_people,
+            UserUpdated: on_people,
+            UserReactivated: on_people,
             UserDeactivated: partial(handlers.on_user_deactivated, books=books),
             UserErased: handlers.on_user_erased,
         },

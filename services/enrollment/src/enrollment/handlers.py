@@ -10,7 +10,7 @@ commands    draft_rule, activate_rule, retire_rule, enrol
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date
 from uuid import UUID
@@ -30,16 +30,17 @@ from enrollment.enrollment import (
     of_others,
 )
 from enrollment.errors import CourseNotOpen, DueDatePassed, NotEmployed, UnknownEnrollment, UnknownTarget
-from enrollment.rule import Draft, Rule
+from enrollment.rule import ActiveRule, Draft, Rule
 from enrollment.rules import DATES, JOB
 from enrollment.store import book, records
 from enrollment.store.book import Books
 from lyceum.assessment.v1.events_pb2 import ModuleCompleted
 from lyceum.catalog.v1.events_pb2 import CourseDeprecated, CoursePublished, PathPublished
 from lyceum.identity.v1 import events_pb2 as identity
+from lyceum_kit.consumer import Event
 from lyceum_kit.envelope import Meta
 from lyceum_kit.errors import NotFound
-from lyceum_kit.ledger import First, Tx
+from lyceum_kit.ledger import Alike, Origin, Tx
 from lyceum_kit.timers import Timer
 
 OVERDUE = "overdue"
@@ -53,19 +54,17 @@ STATUS = {
     identity.EMPLOYMENT_STATUS_TERMINATED: "terminated",
 }
 
+Origins = Mapping[str, Origin]  # by person; whoever is not in it takes the transaction's
+_OWN: Origins = {}
+
 
 # People
 
 
-async def on_person(
-    tx: Tx,
-    event: identity.UserProvisioned | identity.UserUpdated | identity.UserReactivated,
-    meta: Meta,  # noqa: ARG001
-    *,
-    books: Books,
-) -> None:
-    """Enrol a new, changed or returning person in what the rules ask for now."""
-    await _follow_rules(tx, books, person_of(event))
+async def on_people(tx: Tx, events: Sequence[Event], *, books: Books) -> None:
+    """Enrol new, changed and returning people in what the rules ask for now."""
+    origins = {str(UUID(event.message.person_id)): event.origin for event in events}
+    await _follow_rules(tx, books, [person_of(event.message) for event in events], origins)
 
 
 async def on_user_deactivated(tx: Tx, event: identity.UserDeactivated, meta: Meta, *, books: Books) -> None:  # noqa: ARG001
@@ -73,7 +72,7 @@ async def on_user_deactivated(tx: Tx, event: identity.UserDeactivated, meta: Met
     person_id = str(UUID(event.person_id))
     known = await book.person(tx.conn, tx.tenant, person_id)
     facts = known.facts if known else dict[str, str]()
-    await _follow_rules(tx, books, Person(person_id, {**facts, "status": "terminated"}))
+    await _follow_rules(tx, books, [Person(person_id, {**facts, "status": "terminated"})])
 
 
 async def on_user_erased(tx: Tx, event: identity.UserErased, meta: Meta) -> None:  # noqa: ARG001
@@ -90,44 +89,59 @@ def person_of(
     return Person(str(UUID(event.person_id)), {**facts, "status": STATUS[event.status]})
 
 
-async def _follow_rules(tx: Tx, books: Books, person: Person) -> None:
+async def _follow_rules(tx: Tx, books: Books, people: Sequence[Person], origins: Origins = _OWN) -> None:
     # Together with the exclusive lock of whoever changes a rule: either we see the rule, or its pass sees the person.
     await book.lock_shared(tx.conn, tx.tenant)
-    new = await book.save_person(tx.conn, tx.tenant, person)
+    new = await book.save_people(tx.conn, tx.tenant, people)
     current = await books.read(tx.conn, tx.tenant)
-    held = Held() if new else await _held(tx, person.person_id)
-    matched = current.index.find(person.facts) if person.employed else []
-    found = assignment.plan(tx.tenant, person, matched, held, current.catalog, now=tx.now, new_id=tx.new_id)
-    await _apply(tx, [found])
+    matched = [(p, current.index.find(p.facts) if p.employed else []) for p in people]
+    held = await records.held_by(tx.conn, tx.tenant, [p.person_id for p in people if p.person_id not in new])
+    # Who begins gets the same as others who begin. A path has an event of its own for each.
+    alike = [(p, rules) for p, rules in matched if p.person_id in new and not _follow_paths(rules)]
+    others = [(p, rules) for p, rules in matched if p.person_id not in new or _follow_paths(rules)]
+    catalog, now, new_id = current.catalog, tx.now, tx.new_id
+    copies = assignment.enrol_alike(tx.tenant, alike, catalog, now=now, new_id=new_id)
+    plans = [
+        assignment.plan(tx.tenant, p, rules, held.get(p.person_id, Held()), catalog, now=now, new_id=new_id)
+        for p, rules in others
+    ]
+    await _apply_alike(tx, copies, origins)
+    await _apply(tx, plans, origins)
+
+
+def _follow_paths(rules: Sequence[ActiveRule]) -> bool:
+    return any(rule.draft.path_ids for rule in rules)
 
 
 async def _held(tx: Tx, person_id: str) -> Held:
     return (await records.held_by(tx.conn, tx.tenant, [person_id]))[person_id]
 
 
-async def _apply(tx: Tx, plans: Sequence[Plan]) -> None:
+async def _apply(tx: Tx, plans: Sequence[Plan], origins: Origins = _OWN) -> None:
     """Append the events of these plans, and bring snapshots and timers up to them."""
     changes = [change for found in plans for change in found.changes]
     paths = [change for found in plans for change in found.paths]
     for change in changes:
-        after = change.after
-        stream = f"enrollment/{after.enrollment_id}"
-        tx.append(stream, change.events, expected=change.expected, key=after.person_id)
+        who, stream = change.after.person_id, f"enrollment/{change.after.enrollment_id}"
+        tx.append(stream, change.events, expected=change.expected, key=who, origin=origins.get(who))
         _set_timer(tx, change)
     for change in paths:
-        after = change.after
-        stream = path.stream_of(after.person_id, after.path_id)
-        tx.append(stream, change.events, expected=change.expected, key=after.person_id)
+        who, stream = change.after.person_id, path.stream_of(change.after.person_id, change.after.path_id)
+        tx.append(stream, change.events, expected=change.expected, key=who, origin=origins.get(who))
     await records.save_changes(tx.conn, tx.tenant, changes, tx.now)
     await records.save_paths(tx.conn, tx.tenant, paths)
 
 
-async def _apply_alike(tx: Tx, some: Sequence[Copies]) -> None:
+async def _apply_alike(tx: Tx, some: Sequence[Copies], origins: Origins = _OWN) -> None:
     """The same as `_apply`, in sets, for those who begin."""
     for copies in some:
-        [event] = copies.change.events
-        firsts = zip(copies.who, of_others(event, copies.who), strict=True)
-        tx.append_alike(event, [First(f"enrollment/{e}", p, data) for (e, p), data in firsts])
+        for version, event in enumerate(copies.change.events, 1):
+            datas = of_others(event, copies.who)
+            alike = [
+                Alike(f"enrollment/{enrollment_id}", person_id, data, origins.get(person_id))
+                for (enrollment_id, person_id), data in zip(copies.who, datas, strict=True)
+            ]
+            tx.append_alike(event, version, alike)
         if due := copies.change.after.due:
             for enrollment_id, _ in copies.who:
                 tx.set_timer(OVERDUE, enrollment_id, due.at)
@@ -320,10 +334,10 @@ async def on_rule_pass(tx: Tx, timer: Timer, *, books: Books, chunk: int) -> Non
         lock=True,
         rule=active,
     )
-    if active and (fresh := [c.person for c in some if c.fresh]):
+    if active and (fresh := [(c.person, [active]) for c in some if c.fresh]):
         await _apply_alike(
             tx,
-            assignment.enrol_alike(tx.tenant, fresh, active, current.catalog, now=tx.now, new_id=tx.new_id),
+            assignment.enrol_alike(tx.tenant, fresh, current.catalog, now=tx.now, new_id=tx.new_id),
         )
     others = [c for c in some if not c.fresh]
     held = await records.held_by(tx.conn, tx.tenant, [c.person.person_id for c in others])

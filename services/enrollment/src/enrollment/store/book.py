@@ -1,5 +1,6 @@
 """Statements about people, the catalogue and the rules; and the rule book made of them, cached by its revision."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,14 +8,12 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    Boolean,
     ColumnElement,
     and_,
     case,
     exists,
     func,
     literal,
-    literal_column,
     not_,
     or_,
     select,
@@ -43,6 +42,7 @@ from enrollment.tables import (
     tenants,
 )
 from lyceum.catalog.v1.events_pb2 import CoursePublished, ModuleKind, PathPublished
+from lyceum_kit import db
 
 _SHARED = text("SELECT pg_advisory_xact_lock_shared(hashtextextended(CAST(:tenant AS text), 0))")
 _EXCLUSIVE = text("SELECT pg_advisory_xact_lock(hashtextextended(CAST(:tenant AS text), 0))")
@@ -71,14 +71,23 @@ async def lock_exclusive(conn: AsyncConnection, tenant: UUID) -> None:
 # People
 
 
-async def save_person(conn: AsyncConnection, tenant: UUID, person: Person) -> bool:
-    """Write the attributes and lock the row until the transaction ends. True for somebody new."""
-    values = {"facts": {name: value for name, value in person.facts.items() if value}}
-    statement = insert(people).values(tenant=tenant, person_id=person.person_id, **values)
-    statement = statement.on_conflict_do_update(
-        index_elements=[people.c.tenant, people.c.person_id], set_=values
-    ).returning(literal_column("xmax = 0", Boolean).label("new"))  # else the row was updated
-    return bool((await conn.execute(statement)).scalar_one())
+async def save_people(conn: AsyncConnection, tenant: UUID, some: Sequence[Person]) -> set[str]:
+    """Write the attributes and lock the rows until the transaction ends; who is new. In one order, as `lock_people`."""
+    who = sorted(some, key=lambda person: person.person_id)
+    facts = [{name: value for name, value in person.facts.items() if value} for person in who]
+    async with db.driver(conn) as connection:
+        rows = await connection.fetch(
+            _SAVE_PEOPLE, tenant, [p.person_id for p in who], [json.dumps(each) for each in facts]
+        )
+    return {str(row["person_id"]) for row in rows if row["new"]}
+
+
+_SAVE_PEOPLE = """
+INSERT INTO people (tenant, person_id, facts)
+SELECT $1, person_id, facts::jsonb FROM unnest($2::uuid[], $3::text[]) AS s(person_id, facts)
+ON CONFLICT (tenant, person_id) DO UPDATE SET facts = excluded.facts
+RETURNING person_id, xmax = 0 AS new  -- else the row was updated
+"""
 
 
 async def blank_person(conn: AsyncConnection, tenant: UUID, person_id: str) -> None:

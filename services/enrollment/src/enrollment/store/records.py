@@ -181,6 +181,8 @@ async def save_paths(conn: AsyncConnection, tenant: UUID, changes: Sequence[Path
 
 async def held_by(conn: AsyncConnection, tenant: UUID, ids: Sequence[str]) -> dict[str, Held]:
     """What each of these people has."""
+    if not ids:
+        return {}
     rows = (
         await conn.execute(_PLAIN.where(enrollments.c.tenant == tenant, enrollments.c.person_id.in_(ids)))
     ).all()
