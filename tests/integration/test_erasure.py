@@ -12,7 +12,8 @@ import re
 import secrets
 import tarfile
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -502,17 +503,37 @@ async def planted(company: Company, people: list[int], *, leavers: list[int]) ->
         await company.learn(n)
     for n in people[::3]:
         await company.revoke(n)
-    for n in leavers:
-        await company.dismiss(n)
-    await company.hold_a_listing(people)
-    await company.find_unknown()
+    async with nobody_handles(company, people[2]):
+        for n in leavers:
+            await company.dismiss(n)
+        await company.hold_a_listing(people)
+        await company.find_unknown()
 
-    async def status(n: int) -> str:
-        return (await company.ask("GET", f"identity/people/{company.ids[n]}"))["status"]
+        async def status(n: int) -> str:
+            return (await company.ask("GET", f"identity/people/{company.ids[n]}"))["status"]
 
-    for n in leavers:
-        await until(lambda n=n: status(n), lambda found: found == "terminated")
-    await company.platform.settled()
+        for n in leavers:
+            await until(lambda n=n: status(n), lambda found: found == "terminated")
+        await company.platform.settled()
+
+
+@asynccontextmanager
+async def nobody_handles(company: Company, person: int) -> AsyncGenerator[None]:
+    """What is said of this person meanwhile is parked by enrollment, and replayed afterwards. Its rows stay."""
+    url = postgres.with_database(company.platform.config.postgres_url, "enrollment")
+    conn = await asyncpg.connect(url)
+    try:
+        fault = f"CHECK (person_id <> '{company.ids[person]}') NOT VALID"
+        await conn.execute(f"ALTER TABLE people ADD CONSTRAINT fault {fault}")
+        yield
+        await conn.execute("ALTER TABLE people DROP CONSTRAINT fault")
+        parked = await conn.fetch("SELECT n, key FROM parked ORDER BY n")
+        assert {row["key"] for row in parked} == {f"person/{company.ids[person]}"}
+        first = str(parked[0]["n"])
+        await asyncio.to_thread(company.platform.command, "parked", "replay", "enrollment", first)
+        await company.platform.settled()
+    finally:
+        await conn.close()
 
 
 async def erased_and_looked_for(
@@ -572,7 +593,7 @@ async def erased_and_looked_for(
     assert of(copied, gone) == set()
     assert {(n, "n") for n in stay} <= copied
     for report in platform.reports().values():
-        assert not report["parked"]
+        assert not report["parked"]  # it was replayed; what is left of it is among the rows
 
 
 def of(found: Found, people: Iterable[int]) -> Found:
