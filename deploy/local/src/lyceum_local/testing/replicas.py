@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
@@ -52,8 +52,10 @@ class Replica:
         self.process.send_signal(number)
         return await asyncio.to_thread(self.process.wait, 30)
 
-    async def restart(self) -> None:
+    async def restart(self, **environment: str) -> None:
+        """With what is given in its environment from now on."""
         assert await self.stop() == 0
+        self.part = replace(self.part, environment={**self.part.environment, **environment})
         self.start()
         async with asyncio.timeout(120):
             await self.ready.wait()
