@@ -1,8 +1,8 @@
 """The Sink of the ledger services: handlers, their effects and `progress` in one PostgreSQL transaction.
 
-Handlers get (tx, message, meta), or are `Together` and get (tx, events). Infrastructure errors and lost races are retried in place by the poll loop; any
-other exception, after five tries record by record, parks the event and all later ones of its key here, in the
-same transaction as `progress`; other keys flow on.
+Handlers get (tx, message, meta), or are `Together` and get (tx, events). Infrastructure errors and lost races are
+retried in place by the poll loop; any other exception, after five tries record by record, parks the event and all later
+ones of its key here, in the same transaction as `progress`; other keys flow on.
 """
 
 import asyncio
