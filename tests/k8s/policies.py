@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import kubernetes_validate
+from fastapi.routing import iter_route_contexts
 from pydantic_settings import BaseSettings
 
-from lyceum_kit.http import iter_route_contexts
 from lyceum_kit.service import Service
 from lyceum_kit.serving import FINISH_SECONDS
 from lyceum_local import front, pod

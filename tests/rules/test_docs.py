@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fastapi.routing import iter_route_contexts
 
 from lyceum_kit import VERSION
-from lyceum_kit.http import iter_route_contexts
 from lyceum_kit.service import Service
 from lyceum_kit.settings import KitSettings
 from lyceum_kit.topics import feeds, spelled

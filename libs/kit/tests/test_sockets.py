@@ -8,8 +8,7 @@ import httpx
 import pytest
 from fastapi import APIRouter, Request
 
-from lyceum_kit import http
-from lyceum_kit.http import MIB, make_app, public
+from lyceum_kit.http import MIB, edge, make_app, public
 from lyceum_kit.serving import HttpServers
 from lyceum_kit.settings import KitSettings
 from lyceum_kit.testing import TestKeys
@@ -99,7 +98,7 @@ async def test_who_sends_too_much_is_told_so_and_not_cut_off(port: int) -> None:
 
 
 async def test_draining_comes_to_an_end(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "DRAIN_SECONDS", 0.2)
+    monkeypatch.setattr(edge, "DRAIN_SECONDS", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(HEAD + b"Content-Length: 999999999\r\n\r\nx")
     answer = await asyncio.wait_for(reader.read(), 10)
