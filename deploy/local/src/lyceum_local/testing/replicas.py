@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from lyceum_kit.serving import HttpServers
 from lyceum_kit.settings import KitSettings
 from lyceum_local import postgres, supervisor
-from lyceum_local.config import Config
+from lyceum_local.config import Config, port_claims
 from lyceum_local.gateway import Gateway, Proxy
 from lyceum_local.paths import LEDGER_SERVICES
 from lyceum_local.supervisor import Part
@@ -109,6 +109,16 @@ async def replicated(platform: Platform) -> AsyncGenerator[Cluster]:
     """The platform's parts stop, and run as a cluster until the end; then it is down."""
     platform.down()
     config = platform.config
+    with port_claims() as claims:
+        for port in config.ports.values():
+            # Else another installation takes them, and its services answer for ours.
+            assert claims.hold(port), f"port {port} was taken while the parts stopped"
+        async with _running(config) as cluster:
+            yield cluster
+
+
+@asynccontextmanager
+async def _running(config: Config) -> AsyncGenerator[Cluster]:
     cluster, analytics = _parts(config)
     infrastructure = supervisor.parts(config)[:2]
     running: list[tuple[Part, subprocess.Popen[bytes]]] = []
