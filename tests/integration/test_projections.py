@@ -10,14 +10,16 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
+import psutil
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from lyceum_local import kafka
+from lyceum_local import kafka, supervisor
 from lyceum_local.postgres import with_database
 from lyceum_local.testing import Platform
 from lyceum_local.testing.audit import audit
 from lyceum_local.testing.load import Load, prepare
+from lyceum_local.testing.school import until
 
 ENROLLED = """
     SELECT count(*) AS enrolled, count(*) FILTER (WHERE state = 'completed') AS completed,
@@ -51,7 +53,7 @@ async def test_topics_that_come_again_and_a_projector_that_dies_change_no_number
                 await forget_offsets(breakable)
             hired = len(load.hired)
             await load.until(lambda it, hired=hired: len(it.hired) > hired + 15)
-            breakable.part("analytics").kill()  # in the middle of what comes again
+            await kill(breakable, "analytics")  # in the middle of what comes again
     await load.deliver_rest()
     await breakable.settled()
     assert await audit(breakable.config) == []
@@ -63,13 +65,25 @@ async def nobody_projects(platform: Platform) -> AsyncGenerator[None]:
     async with asyncio.timeout(60), platform.http() as http:
         while (await http.get("/api/analytics/readyz")).status_code != 200:
             await asyncio.sleep(0.1)
-    supervisor = platform.part("supervisor")
-    supervisor.suspend()  # or it would start analytics again
+    keeper = platform.part("supervisor")
+    keeper.suspend()  # or it would start analytics again
     try:
         platform.part("analytics").kill()
         yield
     finally:
-        supervisor.resume()
+        keeper.resume()
+
+
+async def kill(platform: Platform, part: str) -> None:
+    """As soon as it runs: after a death the supervisor starts a part again, each time a little later."""
+
+    async def running() -> psutil.Process | None:
+        state = next(s for s in supervisor.read_run(platform.config.data) if s.name == part)
+        return supervisor.living(state.pid, state.born)
+
+    process = await until(running, lambda found: found is not None, seconds=60)
+    assert process
+    process.kill()
 
 
 async def forget_offsets(platform: Platform) -> None:

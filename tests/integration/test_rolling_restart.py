@@ -44,7 +44,7 @@ async def test_a_replica_of_everything_is_replaced_and_no_request_fails(breakabl
     async with under_load(breakable) as (cluster, load):
         for replicas in cluster.services.values():
             await replicas[0].restart()
-        assert load.answers.keys() <= TAKEN
+        assert load.answers.keys() <= TAKEN, load.refused
         # The control: who ends without a word, fails requests. (And even so nothing is lost.)
         identity = cluster.services["identity"][0]
         await identity.stop(signal.SIGKILL)
@@ -59,7 +59,7 @@ async def test_twenty_restarts_of_each_service(breakable: Platform, service: str
     async with under_load(breakable) as (cluster, load):
         for turn in range(20):
             await cluster.services[service][turn % 2].restart()
-        assert load.answers.keys() <= TAKEN
+        assert load.answers.keys() <= TAKEN, load.refused
 
 
 # What the next release of enrollment has: a column, and code that fills it.
@@ -130,7 +130,7 @@ async def test_old_and_new_code_work_side_by_side_on_the_tables_of_the_new(
         hired = len(load.hired)
         await load.until(lambda it: len(it.hired) > hired + 20)
         assert await written(began) == {"new"}
-        assert load.answers.keys() <= TAKEN
+        assert load.answers.keys() <= TAKEN, load.refused
 
 
 @pytest.mark.faults
@@ -142,7 +142,7 @@ async def test_a_migration_that_takes_away_what_the_old_code_writes_fails_reques
         load = await prepare(own_platform)
         async with load.running(hires=10, learners=1):
             await load.until(lambda it: len(it.hired) > 5)
-            assert load.answers.keys() <= TAKEN
+            assert load.answers.keys() <= TAKEN, load.refused
             await migrate(own_platform, next_release(tmp_path, CONTRACT))
             await load.until(lambda it: not it.answers.keys() <= TAKEN)
 
@@ -174,4 +174,4 @@ async def test_keys_are_changed_under_load(breakable: Platform) -> None:
         await load.until(lambda it: len(it.hired) > hired + 20)
         load.webhook_secret = secret
         await until(lambda: signs(load), lambda kid: kid == announced != before, seconds=240)
-        assert load.answers.keys() <= TAKEN
+        assert load.answers.keys() <= TAKEN, load.refused

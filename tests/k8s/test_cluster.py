@@ -14,13 +14,10 @@ import pytest
 from lyceum_local.paths import LEDGER_SERVICES
 from lyceum_local.testing.audit import audit
 from lyceum_local.testing.kubernetes import Cluster, applied
-from lyceum_local.testing.load import Load, every, prepare
-from lyceum_local.testing.school import open_school, until
+from lyceum_local.testing.load import Load, prepare
+from lyceum_local.testing.school import play
 
 pytestmark = pytest.mark.k8s
-
-ENGINEERING = {"attribute": "department", "operator": "is", "value": "Engineering"}
-COURSE = "secure-coding-basics"
 
 
 @pytest.fixture(scope="module")
@@ -45,25 +42,7 @@ async def under_load(cluster: Cluster) -> AsyncGenerator[Load]:
 
 
 async def test_the_story_is_played_through_the_services(cluster: Cluster) -> None:
-    """HR hires, a rule enrols, Ada learns, is certified and counted."""
-    async with open_school(cluster.platform) as school:
-        await school.publish()
-        await school.rule("Engineering", ENGINEERING, courses=[COURSE])
-        ada = await school.hire("Ada Lovelace", "Engineering")
-        await school.hire("Nora Sales", "Sales")
-        found = await until(lambda: school.enrollments(person_id=ada), lambda items: len(items) > 0)
-        assert [e["course_slug"] for e in found] == [COURSE]
-        await school.study(ada, "engineering-onboarding-assessment")
-        async with cluster.platform.as_person(ada) as her:
-            certificates = await until(
-                lambda: every(her, "/api/assessment/certificates"), lambda items: len(items) > 0
-            )
-        async with cluster.platform.http() as anyone:
-            shown = await anyone.get(f"/verify/{certificates[0]['certificate_id']}")
-        assert shown.status_code == 200
-        await cluster.platform.settled()
-        overview = await school.ask("GET", "analytics/overview")
-        assert (overview["enrolled"], overview["completed"]) == (2, 1)
+    await play(cluster.platform)
     assert await audit(cluster.platform.config) == []
 
 

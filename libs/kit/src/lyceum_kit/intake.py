@@ -11,7 +11,8 @@ old head at once shows in that chain alone.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -125,8 +126,7 @@ class PartitionState:
 
     place: Place | None = None
     alarm: str = ""
-    quiet_rounds: int = 0
-    seen_next: int = 0
+    quiet_at: int = 0  # the next that it had when it was last looked at, and seemed to have lost what follows
     stood: tuple[Place, int] | None = None  # this place was the ledger's history in this generation
 
     @property
@@ -144,16 +144,17 @@ class Intake:
     heads: dict[str, list[Head]] = field(default_factory=dict[str, list[Head]])
     states: dict[Partition, PartitionState] = field(default_factory=dict[Partition, PartitionState])
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    applied: frozenset[Partition] = frozenset()  # just now
     asked: int = 0
     answered: dict[str, int] = field(default_factory=dict[str, int])
 
     async def process(self, records: Sequence[Record]) -> None:
         """Apply all of `records` that can be applied now. What cannot, because the producer is not there to fill
         a gap or to own to a position, raises Unavailable: the poll loop then comes back to it."""
-        async with self.lock:
-            by_partition: dict[Partition, list[Record]] = {}
-            for record in records:
-                by_partition.setdefault((record.feed, record.partition), []).append(record)
+        by_partition: dict[Partition, list[Record]] = {}
+        for record in records:
+            by_partition.setdefault((record.feed, record.partition), []).append(record)
+        async with self.applying(by_partition):
             away = await self._know_heads(by_partition)
             for partition, some in by_partition.items():
                 by_partition[partition] = (
@@ -178,6 +179,16 @@ class Intake:
             for absence in away.values():
                 raise absence
 
+    @asynccontextmanager
+    async def applying(self, partitions: Iterable[Partition]) -> AsyncGenerator[None]:
+        """Nobody else applies anything meanwhile."""
+        async with self.lock:
+            self.applied = frozenset(partitions)
+            try:
+                yield
+            finally:
+                self.applied = frozenset()
+
     def next_of(self, partition: Partition) -> int | None:
         place = self._state(partition).place
         return place.next if place else None
@@ -200,8 +211,8 @@ class Intake:
     async def complete(self, partitions: Mapping[Partition, bool]) -> None:
         """Find lost tails. The value says whether Kafka has nothing more of that partition for us.
 
-        A tail is lost when Kafka is drained, the producer says it sent what we do not have, and nothing moves for
-        two rounds; anything laxer rang in a healthy backlog.
+        A tail is lost when Kafka is drained, the producer says it sent what we do not have, and two looks find it at the
+        same place, which no poll was about to leave; anything laxer rang in a healthy backlog.
         """
         # A red partition's place as well: somebody may have reconciled it. And of one that seems behind: after a
         # rebalance and another, it may have come back from a member that went on with it. Not while a poll is applied:
@@ -231,7 +242,7 @@ class Intake:
             await self._alarm(partition, self._red(why))
             return False
         if state.red:  # reconciled: what it goes back to is long read and committed on Kafka
-            state.alarm, state.seen_next, state.quiet_rounds = "", place.next, 1
+            state.alarm, state.quiet_at = "", place.next
             await self.sink.raise_alarm(partition, "")
         elif state.stood is None:  # perhaps a process before this one left an alarm
             await self.sink.raise_alarm(partition, "")
@@ -240,20 +251,20 @@ class Intake:
 
     async def _check_tail(self, partition: Partition, *, drained: bool) -> None:
         state, head = self._state(partition), self.heads[partition[0]][partition[1]]
-        next_one = (state.place or Place()).next
-        moved = next_one != state.seen_next
-        state.seen_next = next_one
-        lost = drained and head.sent >= next_one and not moved
-        state.quiet_rounds = state.quiet_rounds + 1 if lost else 0
-        if state.quiet_rounds < 2:
+        if state.place is None:  # a poll is applied, and has not come to it
             return
-        state.quiet_rounds = 0
-        while (next_one := (state.place or Place()).next) <= head.sent and not state.red:
+        # What is being applied moves in a moment.
+        lost = drained and state.place.next <= head.sent and partition not in self.applied
+        quiet_before, state.quiet_at = state.quiet_at, state.place.next if lost else 0
+        if not lost or quiet_before != state.quiet_at:
+            return
+        state.quiet_at = 0
+        while (next_one := state.place.next) <= head.sent and not state.red:
             records = await self.reader.read(
                 *partition, next_one, min(HEAL_AT_ONCE, head.sent - next_one + 1)
             )
             await self.process(records)
-            healed = (state.place or Place()).next - next_one
+            healed = state.place.next - next_one
             await self._healed(partition, healed)
             if healed == 0:
                 return

@@ -104,12 +104,15 @@ def lock(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def test(context: typer.Context) -> None:
     """Run all tests, or what the arguments for pytest say. `--faults`: the long fault runs too. `--k8s`: those that
-    want a cluster, on the one that KUBECONFIG names."""
-    arguments = [a for a in context.args if a not in ("--faults", "--k8s")]
+    want a cluster, on the one that KUBECONFIG names. `--containers`: those that want Docker and a registry."""
+    arguments = [a for a in context.args if a not in ("--faults", "--k8s", "--containers")]
     if "--k8s" in context.args:
         arguments = ["-m", "k8s", "tests/k8s", *arguments]
+    elif "--containers" in context.args:
+        arguments = ["-m", "containers", "tests/containers", *arguments]
     else:
-        arguments = ["-m", "not k8s" if "--faults" in context.args else "not faults and not k8s", *arguments]
+        here = "not k8s and not containers"
+        arguments = ["-m", here if "--faults" in context.args else f"not faults and {here}", *arguments]
     if not context.args:
         # Everything, by two workers: most tests wait for other processes. What both use is there before they start.
         with tempfile.TemporaryDirectory() as folder:

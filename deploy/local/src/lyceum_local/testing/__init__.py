@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from clickhouse_connect.driver.client import Client
 from lyceum_local import lifecycle, supervisor
 from lyceum_local.config import Config
 from lyceum_local.paths import SERVICES
-from lyceum_local.remote import Operator, PlatformError
+from lyceum_local.remote import Operator, PlatformError, readiness
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,14 @@ class Platform:
                     await asyncio.sleep(0.1)
         except TimeoutError as e:
             raise AssertionError(f"not settled in {seconds} s: {moving}") from e
+
+    def answering(self, *, seconds: float = 120) -> None:
+        """Wait until every service says through the front door that it is ready."""
+        end = time.monotonic() + seconds
+        for service in SERVICES:
+            while not (told := readiness(self.config, service))[0]:
+                assert time.monotonic() < end, f"{service} does not answer: {told[1]}"
+                time.sleep(0.3)
 
     def up(self, *, split: bool | None = None) -> None:
         self.config = _up(self.config.data, self.variables, split=split)

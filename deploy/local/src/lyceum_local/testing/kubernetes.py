@@ -25,9 +25,8 @@ from uuid import uuid4
 import yaml
 
 from lyceum_local.config import Config, Secrets
-from lyceum_local.paths import SERVICES, repository
+from lyceum_local.paths import repository
 from lyceum_local.postgres import die_with_parent
-from lyceum_local.remote import readiness
 from lyceum_local.testing import Platform
 
 OVERLAYS = repository() / "deploy" / "k8s" / "overlays"
@@ -123,7 +122,7 @@ class Cluster:
         """The Services, whatever became of the pods behind them."""
         for forward in self.forwards:
             forward.again()
-        _answering(self.platform.config)
+        self.platform.answering()
 
     def kubectl(self, *arguments: str, seconds: float = 120) -> str:
         return _kubectl("--namespace", self.namespace, *arguments, seconds=seconds)
@@ -239,16 +238,6 @@ def _ports_before(namespace: str) -> dict[str, int]:
             named = {"app": "LYCEUM_APP_ORIGIN", "content": "LYCEUM_CONTENT_ORIGIN"}
             return {name: int(found["data"][key].rpartition(":")[2]) for name, key in named.items()}
     return {}
-
-
-def _answering(config: Config, *, seconds: float = 120) -> None:
-    """Ready pods are one thing; that the cluster's network knows of them is another, a moment later."""
-    end = time.monotonic() + seconds
-    for service in SERVICES:
-        while not (told := readiness(config, service))[0]:
-            if time.monotonic() > end:
-                raise ClusterError(f"{service} does not answer through the front door: {told[1]}")
-            time.sleep(0.3)
 
 
 def _secrets(rendered: Sequence[Mapping[str, Any]]) -> Secrets:

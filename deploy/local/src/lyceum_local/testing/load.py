@@ -79,6 +79,7 @@ class Load:
     hired: set[str] = field(default_factory=set[str])  # of whom the platform said 2xx
     learners: dict[str, Learner] = field(default_factory=dict[str, Learner])  # by enrolment
     answers: Counter[str] = field(default_factory=Counter[str])
+    refused: list[str] = field(default_factory=list[str])  # 503, with when to come again
     broken: list[str] = field(default_factory=list[str])  # neither 2xx nor a 503 that says when to come again
     slowest: float = 0.0  # seconds until an answer, of whatever kind
     _over: bool = False
@@ -235,11 +236,11 @@ class Load:
                 self.answers[str(answer.status_code)] += 1
                 if answer.is_success or answer.status_code in also:
                     return answer.json() if answer.content else None
-                if answer.status_code != 503 or not answer.headers.get("retry-after", "").isdigit():
-                    self.broken.append(
-                        f"{answer.request.method} {answer.request.url.path}:"
-                        f" {answer.status_code} {answer.headers.get('retry-after')} {answer.text[:300]}"
-                    )
+                well = answer.status_code == 503 and answer.headers.get("retry-after", "").isdigit()
+                (self.refused if well else self.broken).append(
+                    f"{answer.request.method} {answer.request.url.path}:"
+                    f" {answer.status_code} {answer.headers.get('retry-after')} {answer.text[:300]}"
+                )
             finally:
                 self.slowest = max(self.slowest, time.monotonic() - began)
             await asyncio.sleep(0.3)

@@ -156,6 +156,31 @@ async def open_school(platform: Platform) -> AsyncGenerator[School]:
         yield School(platform, tenant, api, answer.json())
 
 
+async def play(platform: Platform) -> None:
+    """The story, from outside: HR hires, a rule enrols, Ada learns, is certified and counted."""
+    engineering = {"attribute": "department", "operator": "is", "value": "Engineering"}
+    async with open_school(platform) as school:
+        await school.publish()
+        await school.rule("Engineering", engineering, courses=["secure-coding-basics"])
+        ada = await school.hire("Ada Lovelace", "Engineering")
+        await school.hire("Nora Sales", "Sales")
+        found = await until(lambda: school.enrollments(person_id=ada), lambda items: len(items) > 0)
+        assert [e["course_slug"] for e in found] == ["secure-coding-basics"]
+        await school.study(ada, "engineering-onboarding-assessment")
+
+        async def certificates() -> list[dict[str, Any]]:
+            async with platform.as_person(ada) as her:
+                return (await her.get("/api/assessment/certificates")).raise_for_status().json()["items"]
+
+        [certificate] = await until(certificates, lambda items: len(items) > 0)
+        async with platform.http() as anyone:
+            shown = await anyone.get(f"/verify/{certificate['certificate_id']}")
+        assert shown.status_code == 200
+        await platform.settled()
+        overview = await school.ask("GET", "analytics/overview")
+        assert (overview["enrolled"], overview["completed"]) == (2, 1)
+
+
 async def until(ask: Callable[[], Awaitable[T]], holds: Callable[[T], bool], *, seconds: float = 30) -> T:
     """Ask again until it holds: what one service says travels to the others as events."""
     end = time.monotonic() + seconds
