@@ -4,7 +4,6 @@ import asyncio
 import io
 import json
 import os
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from lyceum_local.demo.play import play
 from lyceum_local.demo.screen import Screen
 from lyceum_local.testing import Platform, Tenant, installation
 from lyceum_local.testing.collector import Collector, collecting
+from lyceum_local.testing.package import scorm12
 
 
 @pytest.fixture(scope="session")
@@ -66,12 +66,6 @@ def own_platform() -> Iterator[Platform]:
     """An installation of its own, for a test that breaks it."""
     with installation() as made:
         yield made
-
-
-MANIFEST = """<manifest identifier="m" xmlns="http://www.imsproject.org/xsd/imscp_rootv1p1p2"
- xmlns:adlcp="http://www.adlnet.org/xsd/adlcp_rootv1p2"><metadata><schemaversion>1.2</schemaversion></metadata>
- <organizations default="o"><organization identifier="o"><item identifier="i" identifierref="r"/></organization>
- </organizations><resources><resource identifier="r" adlcp:scormtype="sco" href="index.html"/></resources></manifest>"""
 
 
 @dataclass
@@ -135,11 +129,7 @@ class Organisation:
         self.ids["held"] = (await _ask(api, "GET", "identity/hris/held"))["items"][0]["id"]
 
     async def _courses(self, api: httpx.AsyncClient) -> None:
-        archive = io.BytesIO()
-        with zipfile.ZipFile(archive, "w") as files:
-            files.writestr("imsmanifest.xml", MANIFEST)
-            files.writestr("index.html", f"<title>{self.tenant.slug}</title>")
-        package = await _ask(api, "POST", "catalog/packages", content=archive.getvalue())
+        package = await _ask(api, "POST", "catalog/packages", content=scorm12(self.tenant.slug))
         question = {"question_id": "sum", "type": "numeric", "text": "1 + 1", "value": 2}
         quiz = {"title": "Quiz", "passing_score": 50, "time_limit_seconds": 600, "questions": [question]}
         self.ids |= {

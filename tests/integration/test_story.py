@@ -1,73 +1,40 @@
 """The story: an HR webhook becomes a verified certificate and a number on a dashboard, through the real web app."""
 
-# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
-# (clickhouse_connect is annotated in part only)
-
-import asyncio
-import base64
-import gzip
-import io
 import re
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 from datetime import date, datetime, timedelta
-from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
-import grpc.aio
-import httpx
 import pytest
-from clickhouse_connect.driver.client import Client
 from joserfc import jwt
 from joserfc.errors import BadSignatureError
-from joserfc.jwk import ECKey
-from playwright.async_api import Browser, FrameLocator, Page, expect
-from pypdf import PdfReader
+from playwright.async_api import Browser, expect
 
-from lyceum.analytics.v1 import analytics_service_pb2 as pb
-from lyceum.analytics.v1.analytics_service_pb2_grpc import AnalyticsServiceStub
-from lyceum_kit.tokens import jwt_header
 from lyceum_local.testing import Platform, operators_sql
-from lyceum_local.testing.school import LESSONS, School, open_school, until
+from lyceum_local.testing.school import open_school, until
+from tests.integration.story.certificates import public_page_says, revoked, signed_by_its_issuer, text_of
+from tests.integration.story.learner import (
+    CHECKS,
+    answer_all,
+    check,
+    content,
+    finish,
+    hand_in,
+    leave,
+    open_course,
+    take_quiz,
+)
+from tests.integration.story.numbers import by_grpc, on_the_dashboard
+from tests.integration.story.world import Story
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=15_000)
 
 ENGINEERING = {"attribute": "department", "operator": "is", "value": "Engineering"}
 SALES = {"attribute": "department", "operator": "is", "value": "Sales"}
-CHECKS = {check.name: check.right for sco in LESSONS.scos.values() for check in sco.checks}
-QUESTIONS = {question["text"]: question for question in LESSONS.questions.values()}
 ONBOARDING = ("engineering-handbook", "secure-coding-basics", "engineering-onboarding-assessment")
 REQUIRED = {"security-protocols-101", *ONBOARDING, "workplace-safety-essentials"}
-
-
-@dataclass
-class Story:
-    school: School
-    browser: Browser
-    page: Page
-    clickhouse: Client
-    people: dict[str, str] = field(default_factory=dict[str, str])
-
-    async def events(self, feed: str, person: str = "Ada") -> list[str]:
-        """What was said of a person on a feed, as it reached ClickHouse, in order."""
-        rows = await self.sql(
-            f"SELECT type FROM {feed}_events WHERE tenant = {{tenant:UUID}} AND person_id = {{person:String}}"
-            " ORDER BY at, stream, stream_version",
-            person=self.people[person],
-        )
-        return [row["type"] for row in rows]
-
-    async def sql(self, question: str, **parameters: Any) -> list[dict[str, Any]]:
-        """As the operator asks: a ClickHouse driver, the read-only endpoint."""
-        bound = {"tenant": self.school.tenant.tenant_id, **parameters}
-        answer: Any = await asyncio.to_thread(self.clickhouse.query, question, parameters=bound)
-        return list(answer.named_results())
-
-    async def state(self, slug: str, person: str = "Ada") -> dict[str, Any]:
-        found = await self.school.enrollments(person_id=self.people[person])
-        return next(e for e in found if e["course_slug"] == slug)
 
 
 @pytest.fixture
@@ -244,7 +211,7 @@ async def her_certificate_is_in_her_record(story: Story) -> None:
 
 
 async def anybody_can_verify_it(story: Story) -> None:
-    certificate = await certificate_of(story, "Ada")
+    certificate = await story.certificate()
     await public_page_says(story, certificate["verify_url"], "Valid", "Ada Lovelace")
     await public_page_says(story, f"/verify/{uuid4()}", "Unknown", "No such certificate")
     async with story.school.platform.http() as anyone:
@@ -265,7 +232,7 @@ async def a_name_of_another_script_is_certified_and_revoked(story: Story) -> Non
     school = story.school
     story.people["山田"] = taro = await school.hire("山田 太郎", "Finance")
     await school.study(taro, "engineering-onboarding-assessment")
-    certificate = await certificate_of(story, "山田")
+    certificate = await story.certificate("山田")
     async with school.platform.http() as anyone:
         pdf = await anyone.get(f"/verify/{certificate['certificate_id']}/certificate.pdf")
         assert "山田 太郎" in text_of(pdf.content)
@@ -350,7 +317,7 @@ async def hr_moves_her_to_sales(story: Story) -> None:
     )
     await until(lambda: story.events("identity"), lambda seen: "user-updated" in seen)
     await until(
-        lambda: states(story, "Ada"),
+        story.states,
         lambda now: (
             now
             == {
@@ -376,14 +343,14 @@ async def she_leaves(story: Story) -> None:
     await story.school.hr("terminated", external_id="ada", effective_date=today)
     await until(lambda: story.events("identity"), lambda seen: seen[-1] == "user-deactivated")
     await until(
-        lambda: states(story, "Ada"),
+        story.states,
         lambda now: sorted(now.values()) == ["completed"] * 4 + ["withdrawn"] * 3,
     )
     await until(lambda: story.events("enrollment"), lambda seen: seen.count("enrollment-withdrawn") == 3)
     after = await story.school.ask("GET", "assessment/records", params={"person_id": ada})
     assert after == before
     assert len(after["items"]) == 7  # three packages, a reading, three quiz attempts
-    certificate = await certificate_of(story, "Ada")
+    certificate = await story.certificate()
     await public_page_says(story, certificate["verify_url"], "Valid", "Ada Lovelace")
     overview = await until(
         lambda: story.school.ask("GET", "analytics/overview"), lambda o: o["withdrawn"] == 3
@@ -395,174 +362,3 @@ async def she_leaves(story: Story) -> None:
     assert refused.status_code == 404
     await story.page.goto("/")
     await expect(story.page).to_have_url(re.compile("/sign-in"))
-
-
-# In the browser
-
-
-def content(page: Page) -> FrameLocator:
-    """A package's own page: in our wrapper's frame, in the player's frame."""
-    return page.frame_locator("iframe").frame_locator("iframe")
-
-
-async def check(package: FrameLocator, name: str, value: str) -> None:
-    form = package.locator(f'form[data-check="{name}"]')
-    await form.locator(f'input[value="{value}"]').check()
-    await form.get_by_role("button", name="Check answer").click()
-    await expect(form.locator(".verdict")).to_have_text(re.compile("^Right"))
-
-
-async def finish(page: Page) -> None:
-    """Read every page, answer every check, finish."""
-    package = content(page)
-    await expect(package.locator("#saved")).not_to_have_text("Loading …")
-    steps = package.locator(".steps button")
-    for n in range(await steps.count()):
-        await steps.nth(n).click()
-        form = package.locator("section:not([hidden]) form.check")
-        if await form.count():
-            name = await form.get_attribute("data-check") or ""
-            await check(package, name, CHECKS[name])
-    await package.get_by_role("button", name="Finish").click()
-    await expect(page.get_by_text("Completed", exact=True)).to_be_visible()
-
-
-async def leave(page: Page, course: str) -> None:
-    await page.get_by_role("button", name="Back", exact=True).click()
-    await expect(page.get_by_role("heading", name=course, level=1)).to_be_visible()
-
-
-async def open_course(page: Page, slug: str) -> None:
-    await page.goto(f"/catalog/{slug}")
-    await expect(page.get_by_role("heading", name="Modules")).to_be_visible()
-
-
-async def take_quiz(page: Page, *, right: bool = True) -> None:
-    await page.get_by_role("button", name="Start", exact=True).click()
-    await answer_all(page, right=right)
-    await hand_in(page)
-
-
-async def answer_all(page: Page, *, right: bool) -> None:
-    """Every question of the page by its text, whatever its order; wrong: the first of two is answered rightly."""
-    cards = page.locator("fieldset.question")
-    await cards.first.wait_for()
-    count = await cards.count()
-    for n in range(count):
-        card = cards.nth(n)
-        legend = await card.locator("legend").inner_text()
-        question = QUESTIONS[legend.partition(". ")[2]]
-        await answer(card, question, right=right or n % 2 == 0)
-    await expect(page.locator(".dots .answered")).to_have_count(count)
-
-
-async def answer(card: Any, question: Mapping[str, Any], *, right: bool) -> None:
-    match question["type"]:
-        case "multiple_choice" | "multiple_response":
-            many = question["type"] == "multiple_response"
-            for option in question["options"]:
-                if option["correct"] == right:
-                    await card.get_by_label(option["text"], exact=True).check()
-                    if not many:
-                        break
-        case "numeric":
-            value = question["value"] if right else question["value"] + 1000
-            await card.get_by_role("textbox").fill(str(value))
-        case _:
-            await card.get_by_role("textbox").fill(question["accepted"][0] if right else "no idea")
-
-
-async def hand_in(page: Page) -> None:
-    await page.get_by_role("button", name="Review and hand in").click()
-    await page.get_by_role("dialog").get_by_role("button", name="Hand in").click()
-
-
-async def on_the_dashboard(story: Story) -> dict[str, str]:
-    """The headline, as an administrator's browser shows it."""
-    people = await story.school.ask("GET", "identity/people", params={"search": "Robin"})
-    context = await story.browser.new_context(base_url=story.school.platform.config.app_origin)
-    page = await context.new_page()
-    await page.goto("/sign-in?return=/admin/dashboards")
-    await page.get_by_label("Find a person").fill(story.school.tenant.slug)
-    await page.get_by_role("button", name=people["items"][0]["display_name"]).click()
-    tiles = page.get_by_role("region", name="Headline").locator(".tile")
-    await expect(tiles).to_have_count(7)
-    texts = [(await tiles.nth(n).inner_text()).splitlines() for n in range(7)]
-    await expect(page.get_by_role("region", name="Compliance by department")).to_contain_text("Engineering")
-    await expect(page.get_by_role("region", name="Where people stop")).to_be_visible()
-    await context.close()
-    lines = [[line for line in text if line.strip()] for text in texts]
-    return {line[0]: line[1].replace("\N{NO-BREAK SPACE}", " ") for line in lines}
-
-
-async def public_page_says(story: Story, url: str, verdict: str, text: str) -> None:
-    """Without JavaScript, as whoever got the link."""
-    context = await story.browser.new_context(
-        base_url=story.school.platform.config.app_origin, java_script_enabled=False
-    )
-    page = await context.new_page()
-    await page.goto(url)
-    await expect(page.locator(".verdict")).to_contain_text(verdict)
-    await expect(page.get_by_text(text).first).to_be_visible()
-    await context.close()
-
-
-# Elsewhere
-
-
-async def states(story: Story, person: str) -> dict[str, str]:
-    found = await story.school.enrollments(person_id=story.people[person])
-    return {e["course_slug"]: e["state"] for e in found}
-
-
-async def certificate_of(story: Story, person: str) -> dict[str, Any]:
-    found = await until(
-        lambda: story.school.ask(
-            "GET", "assessment/certificates", params={"person_id": story.people[person]}
-        ),
-        lambda answer: len(answer["items"]) == 1,
-    )
-    return found["items"][0]
-
-
-def text_of(pdf: bytes) -> str:
-    return "\n".join(page.extract_text() for page in PdfReader(io.BytesIO(pdf)).pages)
-
-
-async def signed_by_its_issuer(anyone: httpx.AsyncClient, token: str) -> tuple[dict[str, Any], ECKey]:
-    """The claims, once the key that the token names has verified them and its issuer has owned up to that key."""
-    kid = jwt_header(token)["kid"]
-    key = ECKey.import_key((await anyone.get(kid)).raise_for_status().json())
-    claims = jwt.decode(token, key, algorithms=["ES256"]).claims
-    issuer = (await anyone.get(claims["iss"])).raise_for_status().json()
-    published = (await anyone.get(issuer["jwks"])).raise_for_status().json()["keys"]
-    assert kid in {k["kid"] for k in published}
-    return claims, key
-
-
-async def revoked(anyone: httpx.AsyncClient, claims: Mapping[str, Any]) -> bool:
-    """Whether the credential's bit is set in its issuer's signed status list."""
-    status = claims["credentialStatus"]
-    signed = (await anyone.get(status["statusListCredential"])).raise_for_status().text
-    of_list, _ = await signed_by_its_issuer(anyone, signed)
-    encoded = of_list["credentialSubject"]["encodedList"].removeprefix("u")
-    bits = gzip.decompress(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
-    index = int(status["statusListIndex"])
-    return bool(bits[index // 8] & 0x80 >> (index % 8))
-
-
-async def by_grpc(story: Story, course: str) -> dict[str, Any]:
-    config = story.school.platform.config
-    metadata = (("authorization", story.school.api.headers["authorization"]),)
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{config.grpc_port('analytics')}") as channel:
-        stub = AnalyticsServiceStub(channel)
-        overview = await stub.GetOverview(pb.GetOverviewRequest(), metadata=metadata)
-        asked = pb.QueryMetricRequest(metric="compliance", dimension="department")
-        compliance = await stub.QueryMetric(asked, metadata=metadata)
-        drop_off = await stub.GetDropOff(pb.GetDropOffRequest(course_id=course), metadata=metadata)
-    fields = (f.name for f in pb.Overview.DESCRIPTOR.fields if f.name != "as_of")
-    return {
-        "overview": {name: getattr(overview, name) for name in fields},
-        "compliance": {r.key: r.value for r in compliance.rows},
-        "drop_off": [(m.started, m.completed) for m in drop_off.modules],
-    }

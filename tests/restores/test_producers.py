@@ -14,8 +14,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from lyceum_kit import intake, restored
-from lyceum_kit.consumer import HandlerSink
+from lyceum_kit import intake, progress, restored
 from lyceum_kit.envelope import Record
 from lyceum_kit.intake import Cut, Place
 from tests.restores.world import FEED, World
@@ -127,7 +126,7 @@ async def test_what_the_backup_held_unnumbered_is_not_handled_twice(
 ) -> None:
     """It comes again under another number, since a lost event had been numbered before it."""
     if not remembers:
-        monkeypatch.setattr(HandlerSink, "_returned", had_nothing)
+        monkeypatch.setattr(progress, "returned", had_nothing)
     async with world.producer.running(), world.consumer.running():
         await world.append(range(3), key="one")
         await world.reached(range(3))

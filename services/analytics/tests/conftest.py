@@ -151,6 +151,14 @@ async def endpoint(one_engine: Engine, settings: Settings) -> AsyncIterator[str]
 
 
 @pytest.fixture
+async def http(endpoint: str, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """The operator, with curl."""
+    auth = (settings.analytics_sql_user, settings.analytics_sql_password.get_secret_value())
+    async with httpx.AsyncClient(base_url=endpoint, auth=auth) as client:
+        yield client
+
+
+@pytest.fixture
 def ledgers() -> Ledgers:
     return Ledgers()
 

@@ -14,10 +14,9 @@ from typing import Any, NamedTuple
 
 import structlog
 from google.protobuf.message import Message
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from lyceum_kit import db, telemetry
+from lyceum_kit import db, progress, telemetry
 from lyceum_kit.envelope import Meta, Record, decode
 from lyceum_kit.errors import Conflict, Unavailable
 from lyceum_kit.failpoints import failpoint
@@ -53,55 +52,6 @@ Consumes = Mapping[str, Mapping[type[Message], Handler | Together]]
 TRIES = 5
 BATCH = 2000  # records in one transaction at most
 
-_CREATE = text(
-    "INSERT INTO progress (consumer, feed, partition)"
-    " SELECT :consumer, :feed, n FROM generate_series(0, :partitions - 1) n ON CONFLICT DO NOTHING"
-)
-_PLACES = text("SELECT feed, partition, next, last_id, generation FROM progress WHERE consumer = :consumer")
-# In partition order: two members that overlap during a rebalance queue up instead of deadlocking.
-_LOCK = text(
-    "SELECT feed, partition, next, last_id, generation, tries, had_until FROM progress"
-    " WHERE consumer = :consumer AND (feed, partition) IN"
-    " (SELECT * FROM unnest(CAST(:feeds AS text[]), CAST(:partitions AS smallint[])))"
-    " ORDER BY feed, partition FOR UPDATE"
-)
-# With what was handled: after a restore it tells what to handle again (reconcile.py).
-_ADVANCE = text(
-    "WITH advanced AS ("
-    " UPDATE progress SET next = :after, last_id = :last_id, generation = :generation, tries = 0"
-    " WHERE consumer = :consumer AND feed = :feed AND partition = :partition AND next = :before RETURNING 1)"
-    " INSERT INTO handled (consumer, feed, partition, first, ids)"
-    " SELECT :consumer, :feed, :partition, :before, CAST(:ids AS uuid[]) FROM advanced"
-)
-# Backups and Kafka's retention are younger.
-_FORGET = text("DELETE FROM handled WHERE at < now() - interval '40 days'")
-_RETURNED = text(
-    "UPDATE superseded SET returned_at = now() WHERE consumer = :consumer AND event_id = ANY(CAST(:ids AS uuid[]))"
-    " AND returned_at IS NULL RETURNING event_id"
-)
-_TRY = text(
-    "UPDATE progress SET tries = greatest(tries + :by, 0) WHERE consumer = :consumer AND feed = :feed"
-    " AND partition = :partition AND next = :next RETURNING tries"
-)
-_ALARM = text(
-    "UPDATE progress SET alarm = :alarm WHERE consumer = :consumer AND feed = :feed AND partition = :partition"
-    " AND (:alarm <> '' OR alarm LIKE 'red:%')"
-)
-_HEALED = text(
-    "UPDATE progress SET healed = healed + :events"
-    " WHERE consumer = :consumer AND feed = :feed AND partition = :partition"
-)
-_PARKED_KEYS = text(
-    "SELECT DISTINCT feed, key FROM parked WHERE consumer = :consumer AND settled IS NULL AND kind <> 'unknown-type'"
-    " AND key = ANY(:keys)"
-)
-_PARK = text(
-    "INSERT INTO parked (consumer, feed, partition, position, generation, kind, tenant, key, event_id, type,"
-    " header_names, header_values, body, reason, tries)"
-    " VALUES (:consumer, :feed, :partition, :position, :generation, :kind, :tenant, :key, :event_id, :type,"
-    " :header_names, :header_values, :body, :reason, :tries)"
-)
-
 
 class Poison(Exception):
     """A handler refused these records; carries which, so that they are tried again one by one."""
@@ -109,12 +59,6 @@ class Poison(Exception):
     def __init__(self, records: Sequence[Record], cause: Exception) -> None:
         super().__init__(f"{type(cause).__name__}: {cause}")
         self.records = records
-
-
-class Progressed(NamedTuple):
-    place: Place
-    tries: int
-    had_until: int
 
 
 @dataclass
@@ -142,16 +86,25 @@ class HandlerSink:
     async def prepare(self) -> None:
         """Create the progress rows; once per start."""
         async with self.ledger.engine.begin() as conn:
-            for feed in self.consumes:
-                await conn.execute(
-                    _CREATE, {"consumer": self.consumer, "feed": feed, "partitions": feeds()[feed].partitions}
-                )
+            await progress.create(conn, self.consumer, self.consumes)
+
+    async def forget(self) -> None:
+        """What was handled so long ago that no backup is as old."""
+        async with self.ledger.engine.begin() as conn:
+            await progress.forget(conn)
 
     async def places(self, partitions: Sequence[Partition]) -> dict[Partition, Place]:
         async with self.ledger.engine.connect() as conn:
-            rows = (await conn.execute(_PLACES, {"consumer": self.consumer})).all()
-        found = {(r.feed, r.partition): Place(r.next, r.last_id, r.generation) for r in rows}
+            found = await progress.places(conn, self.consumer)
         return {p: found.get(p, Place()) for p in partitions}
+
+    async def raise_alarm(self, partition: Partition, alarm: str) -> None:
+        async with self.ledger.engine.begin() as conn:
+            await progress.raise_alarm(conn, self.consumer, partition, alarm)
+
+    async def count_healed(self, partition: Partition, events: int) -> None:
+        async with self.ledger.engine.begin() as conn:
+            await progress.count_healed(conn, self.consumer, partition, events)
 
     async def apply(
         self, records: Mapping[Partition, Sequence[Record]], cut: Cutter
@@ -230,62 +183,36 @@ class HandlerSink:
     ) -> dict[Partition, tuple[Place, Cut]]:
         results: dict[Partition, tuple[Place, Cut]] = {}
         async with self.ledger.engine.connect() as conn, conn.begin():
-            places = await self._lock(conn, records)
+            places = await progress.lock(conn, self.consumer, list(records))
             for partition, some in records.items():
                 place = places[partition].place
                 result = cut(partition, place, some)
                 results[partition] = (result.place_after(place), result)
             run = [r for _, result in results.values() for r in result.run]
             again = [r for r in run if r.position < places[r.feed, r.partition].had_until]
-            had = await self._returned(conn, again)
+            had = await progress.returned(conn, self.consumer, again)
             published = await self._handle(conn, [r for r in run if r.id not in had], tries=tries)
             failpoint("consumer.handled")
             for partition, (after, result) in results.items():
                 if result.run:
-                    await self._advance(conn, partition, places[partition].place, after, result.run)
+                    before = places[partition].place
+                    await progress.advance(conn, self.consumer, partition, before, after, result.run)
         if published:
             self.ledger.wake()
         return results
 
     async def count_try(self, records: Mapping[Partition, Sequence[Record]], by: int) -> int:
         """Remember the try before it is made: what kills the process must not be tried for ever."""
-        ((feed, partition), (record,)) = next(iter(records.items()))
+        ((record,),) = records.values()
         async with self.ledger.engine.begin() as conn:
-            row = {
-                "consumer": self.consumer,
-                "feed": feed,
-                "partition": partition,
-                "next": record.position,
-                "by": by,
-            }
-            return (await conn.execute(_TRY, row)).scalar() or 1
-
-    async def _lock(
-        self, conn: AsyncConnection, records: Mapping[Partition, Sequence[Record]]
-    ) -> dict[Partition, Progressed]:
-        keys = list(records)
-        rows = await conn.execute(
-            _LOCK,
-            {"consumer": self.consumer, "feeds": [f for f, _ in keys], "partitions": [p for _, p in keys]},
-        )
-        return {
-            (r.feed, r.partition): Progressed(Place(r.next, r.last_id, r.generation), r.tries, r.had_until)
-            for r in rows.all()
-        }
-
-    async def _returned(self, conn: AsyncConnection, records: Sequence[Record]) -> set[str]:
-        """Which of them had their effect before the producer was restored, and come again under another number."""
-        if not records:
-            return set()
-        rows = await conn.execute(_RETURNED, {"consumer": self.consumer, "ids": [r.id for r in records]})
-        return {str(row.event_id) for row in rows.all()}
+            return await progress.count_try(conn, self.consumer, record, by)
 
     async def _handle(self, conn: AsyncConnection, run: Sequence[Record], *, tries: int) -> bool:
         """Each tenant's events together, in order; order between partitions means nothing. True when events were
         appended."""
         if not run:
             return False
-        parked = await self._parked_keys(conn, run)
+        parked = await progress.parked_keys(conn, self.consumer, run)
         by_tenant: dict[str, list[Record]] = {}
         for record in run:
             by_tenant.setdefault(str(record.meta.tenant) if record.meta else "", []).append(record)
@@ -296,10 +223,14 @@ class HandlerSink:
             fit: list[Record] = []
             for record in records:
                 if (record.feed, record.key) in parked:
-                    await self._park(conn, record, "key", "an earlier event of this key is parked", 0)
+                    await progress.park(
+                        conn, self.consumer, record, "key", "an earlier event of this key is parked", 0
+                    )
                 elif record.meta and record.meta.type not in feeds()[record.feed].messages:
                     # A newer producer's: set aside without holding its key, tried again after an upgrade.
-                    await self._park(conn, record, "unknown-type", "this build does not know the type", 0)
+                    await progress.park(
+                        conn, self.consumer, record, "unknown-type", "this build does not know the type", 0
+                    )
                 elif tries >= TRIES:
                     parked.add((record.feed, record.key))
                     published |= await self._last_try(conn, record, tries)
@@ -336,7 +267,7 @@ class HandlerSink:
                 return await self.handle(conn, [record])
         except Poison as poison:
             log.error("parked", error=str(poison), **_named(record))
-            await self._park(conn, record, "failed", str(poison), min(tries, TRIES))
+            await progress.park(conn, self.consumer, record, "failed", str(poison), min(tries, TRIES))
             return False
 
     async def handle(self, conn: AsyncConnection, records: Sequence[Record]) -> bool:
@@ -378,74 +309,6 @@ class HandlerSink:
         for meta in metas:
             telemetry.events_handled(self.consumer, spelled(meta.type)).inc()
         return published
-
-    async def _advance(
-        self,
-        conn: AsyncConnection,
-        partition: Partition,
-        before: Place,
-        after: Place,
-        run: Sequence[Record],
-    ) -> None:
-        done = await conn.execute(
-            _ADVANCE,
-            {
-                "consumer": self.consumer,
-                "feed": partition[0],
-                "partition": partition[1],
-                "before": before.next,
-                "after": after.next,
-                "last_id": after.last_id,
-                "generation": after.generation,
-                "ids": [r.id for r in run],
-            },
-        )
-        # We hold the row's lock: anything else would mean two members handled the same run.
-        assert done.rowcount == 1, f"progress of {partition} moved under its lock"
-
-    async def _parked_keys(self, conn: AsyncConnection, run: Sequence[Record]) -> set[tuple[str, str]]:
-        keys = list({r.key for r in run})
-        rows = await conn.execute(_PARKED_KEYS, {"consumer": self.consumer, "keys": keys})
-        return {(r.feed, r.key) for r in rows.all()}
-
-    async def _park(self, conn: AsyncConnection, record: Record, kind: str, reason: str, tries: int) -> None:
-        await conn.execute(
-            _PARK,
-            {
-                "consumer": self.consumer,
-                "feed": record.feed,
-                "partition": record.partition,
-                "position": record.position,
-                "generation": record.generation,
-                "kind": kind,
-                "tenant": str(record.meta.tenant) if record.meta else "",
-                "key": record.key,
-                "event_id": record.id,
-                "type": record.meta.type if record.meta else "",
-                "header_names": [name for name, _ in record.headers],
-                "header_values": [value for _, value in record.headers],
-                "body": record.value,
-                "reason": reason[:2000],
-                "tries": tries,
-            },
-        )
-        telemetry.PARKED.labels(self.consumer, record.feed).inc()
-
-    async def raise_alarm(self, partition: Partition, alarm: str) -> None:
-        await self._note(_ALARM, partition, alarm=alarm[:1000])
-
-    async def forget(self) -> None:
-        """What was handled so long ago that no backup is as old."""
-        async with self.ledger.engine.begin() as conn:
-            await conn.execute(_FORGET)
-
-    async def count_healed(self, partition: Partition, events: int) -> None:
-        await self._note(_HEALED, partition, events=events)
-
-    async def _note(self, statement: Any, partition: Partition, **values: object) -> None:
-        async with self.ledger.engine.begin() as conn:
-            row = {"consumer": self.consumer, "feed": partition[0], "partition": partition[1], **values}
-            await conn.execute(statement, row)
 
 
 async def _written(tx: Tx) -> bool:

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from lyceum_kit import db
+from lyceum_kit import db, progress
 from lyceum_kit.consumer import HandlerSink, Poison
 from lyceum_kit.envelope import Record, read_record
 from lyceum_kit.errors import NotFound
@@ -26,10 +26,6 @@ _OF_KEY = text(
 )
 _UNKNOWN = text(
     "SELECT * FROM parked WHERE consumer = :consumer AND kind = 'unknown-type' AND settled IS NULL ORDER BY n"
-)
-# The same row the consumer locks: no event of the key can slip in between the last replayed one and the next.
-_LOCK = text(
-    "SELECT 1 FROM progress WHERE consumer = :consumer AND feed = :feed AND partition = :partition FOR UPDATE"
 )
 _SETTLE = text(
     "UPDATE parked SET settled = :how, settled_at = now(), settled_by = :who, settled_why = :why"
@@ -145,9 +141,8 @@ class Parked:
         return True
 
     async def _lock(self, conn: AsyncConnection, row: Any) -> None:
-        await conn.execute(
-            _LOCK, {"consumer": self._sink.consumer, "feed": row.feed, "partition": row.partition}
-        )
+        """As the consumer does: no event of the key can slip in between the last replayed one and the next."""
+        await progress.lock(conn, self._sink.consumer, [(row.feed, row.partition)])
 
 
 def _record(row: Any) -> Record:

@@ -18,7 +18,7 @@ import asyncpg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from lyceum_kit import restored
+from lyceum_kit import progress, restored
 from lyceum_kit.consumer import HandlerSink
 from lyceum_kit.errors import Refused
 from lyceum_kit.feed import READ_LIMIT, FeedReader, Head
@@ -42,10 +42,6 @@ WHERE h.consumer = :consumer AND h.feed = :feed AND h.partition = :partition
   AND h.first + cardinality(h.ids) > :since AND h.first + u.n - 1 >= :since
 """
 _HAD_SINCE = text(f"SELECT id FROM ({_HAD}) AS had ORDER BY position")  # noqa: S608 - of this module's own text
-_LOCK = text(
-    "SELECT next, last_id FROM progress WHERE consumer = :consumer AND feed = :feed AND partition = :partition"
-    " FOR UPDATE"
-)
 # What is parked had no effect yet: if it comes again it is handled as any other event.
 _SUPERSEDE = text(f"""
 INSERT INTO superseded (consumer, event_id, feed, partition, position, superseded_by)
@@ -258,8 +254,9 @@ class Reconciliation:
 
     async def go_back(self, difference: Difference, who: str) -> str:
         """To the last event that both have; what came after is remembered as had."""
+        partition = (difference.feed, difference.partition)
         row = {
-            **self._where((difference.feed, difference.partition)),
+            **self._where(partition),
             "since": difference.since,
             "next": difference.place.next,
             "last_id": difference.last_id,
@@ -267,7 +264,7 @@ class Reconciliation:
             "who": who,
         }
         async with self.sink.ledger.engine.begin() as conn:
-            now = (await conn.execute(_LOCK, row)).one()
+            now = (await progress.lock(conn, self.sink.consumer, [partition]))[partition].place
             if (now.next, now.last_id) != (difference.place.next, difference.place.last_id):
                 raise Refused(
                     f"{difference.feed}/{difference.partition} moved meanwhile: it is not red. Look again."

@@ -9,10 +9,8 @@ import base64
 import contextlib
 import hashlib
 import hmac
-import io
 import json
 import time
-import zipfile
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -24,18 +22,10 @@ from uuid import uuid4
 import httpx
 
 from lyceum_local.testing import Platform, Tenant
+from lyceum_local.testing.package import scorm12
 
 IN_FLIGHT = 8  # hires without an answer: on a slow machine HR waits, rather than pile up
 PAGES = 4  # of the SCORM module; each is a commit
-MANIFEST = """<?xml version="1.0"?>
-<manifest identifier="load" version="1.0" xmlns="http://www.imsproject.org/xsd/imscp_rootv1p1p2"
-    xmlns:adlcp="http://www.adlnet.org/xsd/adlcp_rootv1p2">
-  <metadata><schema>ADL SCORM</schema><schemaversion>1.2</schemaversion></metadata>
-  <organizations default="o"><organization identifier="o"><title>Load</title>
-    <item identifier="i" identifierref="r"><title>Load</title></item></organization></organizations>
-  <resources><resource identifier="r" type="webcontent" adlcp:scormtype="sco" href="index.html">
-    <file href="index.html"/></resource></resources>
-</manifest>"""
 QUIZ: dict[str, Any] = {
     "title": "Load",
     "passing_score": 50,
@@ -321,18 +311,13 @@ async def prepare(platform: Platform) -> Load:
     endpoint = {"form": "standard", "name": "HR", "tenant_slug": tenant.slug}
     hook = await asyncio.to_thread(lambda: platform.operator.call("POST", "/api/identity/webhooks", endpoint))
     load = Load(platform, tenant, hook["url"], hook["secret"])
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as package:
-        package.writestr("imsmanifest.xml", MANIFEST)
-        package.writestr("index.html", "<!doctype html><title>Load</title>")
     async with platform.api(tenant) as api:
 
         async def post(path: str, body: Any = None, **more: Any) -> Any:
             answer = (await api.post(path, json=body, **more)).raise_for_status()
             return answer.json() if answer.content else None
 
-        zipped = {"content": packed.getvalue(), "headers": {"content-type": "application/zip"}}
-        package = await post("/api/catalog/packages", **zipped)
+        package = await post("/api/catalog/packages", content=scorm12("Load"))
         quiz = await post("/api/assessment/quizzes", QUIZ)
         modules = [
             {"title": "Read", "kind": "scorm12", "package_id": package["package_id"]},
