@@ -1,19 +1,34 @@
 """Apps of a router, as services make them, and a client of the one whose `router` a module has."""
 
 from collections.abc import AsyncIterator, Callable
+from typing import Annotated
 
 import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
 
-from lyceum_kit.http import Check, make_app
+from lyceum_kit.http import Check, allow, make_app
 from lyceum_kit.settings import KitSettings
 from lyceum_kit.testing import TestKeys, client
+from lyceum_kit.tokens import Caller
 
 
 @pytest.fixture(scope="session")
 def keys() -> TestKeys:
     return TestKeys()
+
+
+@pytest.fixture
+def router() -> APIRouter:
+    """Modules add what theirs has besides."""
+    router = APIRouter()
+
+    @router.get("/me")
+    async def me(who: Annotated[Caller, allow()]) -> str:
+        return who.subject
+
+    _ = me
+    return router
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Annotated
 from uuid import UUID, uuid4
 
 import httpx
@@ -10,9 +9,8 @@ import pytest
 from fastapi import APIRouter, FastAPI
 
 from lyceum_kit.errors import Unavailable
-from lyceum_kit.http import Model, allow, drain, probes, public
+from lyceum_kit.http import Model, drain, probes, public
 from lyceum_kit.testing import TestKeys, client
-from lyceum_kit.tokens import Caller
 
 Build = Callable[..., FastAPI]
 
@@ -22,13 +20,7 @@ class Course(Model):
 
 
 @pytest.fixture
-def router() -> APIRouter:
-    router = APIRouter()
-
-    @router.get("/me")
-    async def me(who: Annotated[Caller, allow()]) -> str:
-        return who.subject
-
+def router(router: APIRouter) -> APIRouter:
     @router.get("/things/{thing_id}", dependencies=[public])
     async def thing(thing_id: UUID) -> str:
         return str(thing_id)
@@ -37,7 +29,7 @@ def router() -> APIRouter:
     async def create(body: Course) -> str:
         return body.title
 
-    _ = me, thing, create
+    _ = thing, create
     return router
 
 

@@ -19,18 +19,12 @@ Build = Callable[..., FastAPI]
 
 
 @pytest.fixture
-def router() -> APIRouter:
-    router = APIRouter()
-
-    @router.get("/me")
-    async def me(who: Annotated[Caller, allow()]) -> str:
-        return who.subject
-
+def router(router: APIRouter) -> APIRouter:
     @router.get("/admin")
     async def admin(who: Annotated[Caller, allow("admin", "operator")]) -> str:
         return who.subject
 
-    _ = me, admin
+    _ = admin
     return router
 
 

@@ -96,9 +96,13 @@ async def _follow_rules(tx: Tx, books: Books, people: Sequence[Person], origins:
     current = await books.read(tx.conn, tx.tenant)
     matched = [(p, current.index.find(p.facts) if p.employed else []) for p in people]
     held = await records.held_by(tx.conn, tx.tenant, [p.person_id for p in people if p.person_id not in new])
-    # Who begins gets the same as others who begin. A path has an event of its own for each.
-    alike = [(p, rules) for p, rules in matched if p.person_id in new and not _follow_paths(rules)]
-    others = [(p, rules) for p, rules in matched if p.person_id not in new or _follow_paths(rules)]
+
+    def begins(person: Person, rules: Sequence[ActiveRule]) -> bool:
+        """And gets the same as others who begin: a path has an event of its own for each."""
+        return person.person_id in new and not any(rule.draft.path_ids for rule in rules)
+
+    alike = [(p, rules) for p, rules in matched if begins(p, rules)]
+    others = [(p, rules) for p, rules in matched if not begins(p, rules)]
     catalog, now, new_id = current.catalog, tx.now, tx.new_id
     copies = assignment.enrol_alike(tx.tenant, alike, catalog, now=now, new_id=new_id)
     plans = [
@@ -107,10 +111,6 @@ async def _follow_rules(tx: Tx, books: Books, people: Sequence[Person], origins:
     ]
     await _apply_alike(tx, copies, origins)
     await _apply(tx, plans, origins)
-
-
-def _follow_paths(rules: Sequence[ActiveRule]) -> bool:
-    return any(rule.draft.path_ids for rule in rules)
 
 
 async def _held(tx: Tx, person_id: str) -> Held:
