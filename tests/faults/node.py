@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import text
 
 from lyceum.identity.v1.events_pb2 import OrgUnitCreated
-from lyceum_kit import consumer, db, intake
+from lyceum_kit import db, intake, progress
 from lyceum_kit.envelope import Meta, Record
 from lyceum_kit.http import Model, allow, make_app
 from lyceum_kit.ledger import Ledger, Tx
@@ -120,8 +120,8 @@ def watch(behaviour: Behaviour) -> None:
 
 def unguard() -> None:
     """The control: architecture §5.4 without its lock and without its WHERE."""
-    consumer._LOCK = text(str(consumer._LOCK).replace(" FOR UPDATE", ""))  # type: ignore[reportPrivateUsage]
-    consumer._ADVANCE = text(str(consumer._ADVANCE).replace(" AND next = :before", ""))  # type: ignore[reportPrivateUsage]
+    progress._LOCK = text(str(progress._LOCK).replace(" FOR UPDATE", ""))  # type: ignore[reportPrivateUsage]
+    progress._ADVANCE = text(str(progress._ADVANCE).replace(" AND next = :before", ""))  # type: ignore[reportPrivateUsage]
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ async def test_a_frozen_member_that_wakes_doubles_nothing_but_without_the_lock_i
 ) -> None:
     """A member freezes with a poll in hand, its successor is in the middle of the same events when it wakes."""
     stage.start(PRODUCER)
-    await stage.produce(["k"], 40, deeds={("k", 1): "sleep 6"})
+    await stage.produce(["k"], 40, deeds={("k", 1): "sleep 3"})
     await stage.sent()
     first = stage.start(CONSUMER, failpoint="consumer.polled:1:STOP", unguarded=unguarded)
     await eventually(lambda: _is_frozen(first), seconds=30, what="the first member froze")
