@@ -54,7 +54,7 @@ class Size:
     points: int  # moments at which somebody must have died
 
 
-SHORT = Size(keys=10, each=8, pause=0.5, consumers=1, gaps=3, deaths=2, likely=5, redeliveries=5, points=3)
+SHORT = Size(keys=10, each=8, pause=0.5, consumers=1, gaps=3, deaths=4, likely=5, redeliveries=5, points=3)
 LONG = Size(keys=50, each=40, pause=8, consumers=2, gaps=10, deaths=25, likely=1, redeliveries=50, points=7)
 
 
