@@ -228,10 +228,8 @@ async def test_a_tenant_keeps_its_own_parked_events_and_no_others(ledger: Ledger
 
 
 async def test_an_undecodable_body_is_parked_with_its_bytes(ledger: Ledger) -> None:
-    from dataclasses import replace
-
     numbering = Numbering()
-    bad = replace(course(numbering, "bad"), value=b"\xff\xff\xff")
+    bad = course(numbering, "bad")._replace(value=b"\xff\xff\xff")
     consumer = sink(ledger)
     await consumer.prepare()
     await apply(consumer, [bad, course(numbering, "good")])
@@ -245,13 +243,11 @@ async def test_an_undecodable_body_is_parked_with_its_bytes(ledger: Ledger) -> N
 async def test_a_type_nobody_handles_is_skipped_and_a_newer_one_waits_without_holding_its_key(
     ledger: Ledger,
 ) -> None:
-    from dataclasses import replace
-
     numbering = Numbering()
     skipped = numbering.record(CourseDeprecated(course_id="a"), tenant=TENANT, stream="course/a")
     newer = numbering.record(CourseDeprecated(course_id="a"), tenant=TENANT, stream="course/a")
     assert newer.meta
-    newer = replace(newer, meta=replace(newer.meta, type="lyceum.catalog.v1.CourseTeleported"))
+    newer = newer._replace(meta=newer.meta._replace(type="lyceum.catalog.v1.CourseTeleported"))
     consumer = sink(ledger)
     await consumer.prepare()
     await apply(consumer, [skipped, newer, course(numbering, "a")])

@@ -1,7 +1,7 @@
 """The way back after a restore: where histories part, what is not handled twice, what is told of the rest."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -57,8 +57,8 @@ def history(*names: str) -> list[Record]:
         record = numbering.record(event, tenant=TENANT, stream=f"course/{name}", key=KEY)
         id, previous = IDS.setdefault(name, record.id), made[-1].id if made else ""
         assert record.meta
-        meta = replace(record.meta, id=UUID(id), previous=previous)
-        made.append(replace(record, id=id, previous=previous, meta=meta))
+        meta = record.meta._replace(id=UUID(id), previous=previous)
+        made.append(record._replace(id=id, previous=previous, meta=meta))
     return made
 
 

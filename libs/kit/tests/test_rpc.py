@@ -17,7 +17,8 @@ from lyceum.feed.v1 import feed_service_pb2 as pb
 from lyceum.feed.v1 import feed_service_pb2_grpc as pb_grpc
 from lyceum_kit import rpc, telemetry
 from lyceum_kit.errors import Conflict, Invalid, NotFound, Refused, TooMany, Unavailable
-from lyceum_kit.rpc import Metadata, Peers, RpcServer, RpcService, caller, make_server
+from lyceum_kit.peers import Metadata, Peers
+from lyceum_kit.rpc import RpcServer, RpcService, caller, make_server
 from lyceum_kit.settings import KitSettings
 from lyceum_kit.testing import FixedToken, TestKeys, spans
 

@@ -3,7 +3,6 @@
 import asyncio
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import tempfile
@@ -24,15 +23,18 @@ from sqlalchemy.exc import DBAPIError
 from lyceum.feed.v1 import feed_service_pb2 as pb
 from lyceum.feed.v1 import feed_service_pb2_grpc as pb_grpc
 from lyceum_kit import db, tls
+from lyceum_kit.peers import Peers
 from lyceum_kit.relay import ensure_topics
-from lyceum_kit.rpc import Peers, RpcServer, RpcService, make_server
+from lyceum_kit.rpc import RpcServer, RpcService, make_server
 from lyceum_kit.settings import KitSettings
 from lyceum_kit.testing import FixedToken, TestKeys
 from lyceum_kit.topics import feeds
 from lyceum_kit.wire import kafka_options, make_broker
 from lyceum_local import kafka, postgres
 from lyceum_local.paths import CONTRACTED, cache_folder
+from lyceum_local.testing import free_port
 from lyceum_local.testing.authority import Authority, Pair, mount
+from lyceum_local.testing.tls_kafka import Ports, listen
 
 OURS = Authority("ours")
 THEIRS = Authority("theirs")
@@ -40,12 +42,6 @@ THEIRS = Authority("theirs")
 
 def files(folder: Path, pair: Pair, ca: bytes = OURS.pem) -> Path:
     return mount(folder, ca=ca, cert=pair.certificate, key=pair.key)
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 # ---- files and settings
@@ -217,40 +213,13 @@ async def test_a_new_connection_is_shown_the_new_certificate(tmp_path: Path) -> 
 
 # ---- Kafka
 
-TLS_LISTENERS = """
-listeners=CLIENT://127.0.0.1:{port},SCRAM://127.0.0.1:{scram},MUTUAL://127.0.0.1:{mutual},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=CLIENT://127.0.0.1:{port},SCRAM://127.0.0.1:{scram},MUTUAL://127.0.0.1:{mutual}
-listener.security.protocol.map=CLIENT:SASL_PLAINTEXT,SCRAM:SASL_SSL,MUTUAL:SSL,CONTROLLER:SASL_PLAINTEXT
-ssl.keystore.type=PEM
-ssl.keystore.location={folder}/store.pem
-ssl.truststore.type=PEM
-ssl.truststore.location={folder}/ca.pem
-listener.name.scram.sasl.enabled.mechanisms=SCRAM-SHA-512
-listener.name.scram.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
-listener.name.mutual.ssl.client.auth=required
-ssl.principal.mapping.rules=RULE:^CN=(.*)$/$1/
-"""
-
 
 class TlsBroker(kafka.Throwaway):
-    """With two more listeners: SCRAM over TLS, and users who are known by their certificates."""
-
     def _prepare(self) -> None:
         super()._prepare()
         self.scram, self.mutual = free_port(), free_port()
-        pair = OURS.issue("broker")
-        (self._folder / "store.pem").write_bytes(pair.key + pair.certificate)
-        (self._folder / "ca.pem").write_bytes(OURS.pem)
-        with self._configuration.open("a") as configuration:
-            configuration.write(
-                TLS_LISTENERS.format(
-                    port=self.port,
-                    scram=self.scram,
-                    mutual=self.mutual,
-                    controller=self._controller_port,
-                    folder=self._folder,
-                )
-            )
+        ports = Ports(self.port, self._controller_port, scram=self.scram, mutual=self.mutual)
+        listen(self._configuration, ports, OURS.issue("broker"), OURS.pem)
 
 
 @pytest.fixture(scope="module")

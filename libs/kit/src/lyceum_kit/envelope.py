@@ -4,9 +4,9 @@ Everything needed to route, order, deduplicate and park an event stands in its h
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from google.protobuf.message import Message
@@ -24,8 +24,10 @@ class Undecodable(ValueError):
     """A record whose headers do not make an event of a feed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Meta:
+# These two are made for every event that is read. As tuples they take a third of a dataclass's time.
+
+
+class Meta(NamedTuple):
     """What the headers say of an event. `position` counts from 1 within (feed, partition)."""
 
     id: UUID
@@ -45,8 +47,7 @@ class Meta:
     traceparent: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One event as it came from Kafka or from EventFeed.Read; `meta` is None when its headers are unreadable."""
 
     feed: str
@@ -115,7 +116,7 @@ def _meta(feed: str, partition: int, headers: Iterable[tuple[str, bytes]]) -> Me
         stream=h["ce_subject"],
         version=int(h["ce_streamversion"]),
         time=datetime.fromisoformat(h["ce_time"]),
-        tenant=UUID(h["ce_tenant"]),
+        tenant=_tenant(h["ce_tenant"]),
         feed=feed,
         partition=partition,
         position=int(h["ce_feedposition"]),
@@ -125,6 +126,9 @@ def _meta(feed: str, partition: int, headers: Iterable[tuple[str, bytes]]) -> Me
         causation_id=h.get("ce_causationid", ""),
         traceparent=h.get("traceparent", ""),
     )
+
+
+_tenant = lru_cache(maxsize=1000)(UUID)
 
 
 def _number(headers: Sequence[tuple[str, bytes]], name: str) -> int:

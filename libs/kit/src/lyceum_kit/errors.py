@@ -80,5 +80,11 @@ class TooMany(LyceumError):
 
 
 class Unavailable(LyceumError):
+    """Always says when to come again (`retry_after`, seconds): a caller that is not told gives up, or hammers."""
+
     status, rpc_status = 503, grpc.StatusCode.UNAVAILABLE
     code, title = "unavailable", "A dependency is not available right now"
+
+    def __init__(self, detail: str = "", *, retry_after: float = 1, **extra: object) -> None:
+        super().__init__(detail, retry_after=retry_after, **extra)
+        self.retry_after = retry_after

@@ -13,7 +13,8 @@ from lyceum.feed.v1 import feed_service_pb2_grpc as pb_grpc
 from lyceum_kit import db
 from lyceum_kit.envelope import Record, meta_of, read_record, to_headers
 from lyceum_kit.errors import NotFound, Unavailable
-from lyceum_kit.rpc import Peers, RpcService
+from lyceum_kit.peers import Peers
+from lyceum_kit.rpc import RpcService
 from lyceum_kit.topics import feeds
 
 ROWS_A_MESSAGE = 200

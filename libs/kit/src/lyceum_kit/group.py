@@ -93,8 +93,7 @@ class Group:
         shared: list[Appended] = []
         answered: list[tuple[_Command, Any]] = []
         try:
-            async with ledger.engine.connect() as conn, conn.begin():
-                await db.set_tenant(conn, tenant)
+            async with db.transaction(ledger.engine, tenant) as conn:
                 for call in _calls(commands):
                     tx = Tx(
                         conn,

@@ -340,8 +340,7 @@ class Ledger:
 
     @asynccontextmanager
     async def transaction(self, tenant: UUID, *, actor: str = "") -> AsyncGenerator[Tx]:
-        async with self.engine.connect() as conn, conn.begin():
-            await db.set_tenant(conn, tenant)
+        async with db.transaction(self.engine, tenant) as conn:
             tx = Tx(conn, tenant, self.feed, now=self.clock(), new_id=self.new_id, actor=actor)
             yield tx
             published = tx.has_events
@@ -354,9 +353,7 @@ class Ledger:
     async def read(self, tenant: UUID) -> AsyncGenerator[AsyncConnection]:
         """A read-only transaction of one tenant. Raises Unavailable when PostgreSQL cannot be reached."""
         try:
-            async with self.engine.connect() as conn, conn.begin():
-                await conn.execute(text("SET TRANSACTION READ ONLY"))
-                await db.set_tenant(conn, tenant)
+            async with db.transaction(self.engine, tenant, read_only=True) as conn:
                 yield conn
         except Exception as e:
             if db.is_outage(e):
@@ -383,9 +380,10 @@ class Ledger:
         while True:
             self._wake_again = False
             with contextlib.suppress(Exception):  # the relay's poll finds the rows
-                # By the driver, without a transaction around it: one round trip instead of three.
+                # By the driver, without a transaction around it: one round trip instead of three. It need not last: the
+                # disk has enough to do with what must.
                 async with self.engine.connect() as conn, db.driver(conn) as connection:
-                    await connection.execute(f"NOTIFY {OUTBOX_CHANNEL}")
+                    await connection.execute(f"SET LOCAL synchronous_commit = off; NOTIFY {OUTBOX_CHANNEL}")
             if not self._wake_again:
                 return
 

@@ -95,7 +95,8 @@ def escape_controls(_logger: Any, _method: str, event: Event) -> Event:
 
 def _escaped(value: Any, *, keep: str = "") -> Any:
     if isinstance(value, str):
-        return _CONTROL.sub(lambda m: m[0] if m[0] in keep else m[0].encode("unicode_escape").decode(), value)
+        # Not by the codec: there is none any more for what is said while the interpreter ends.
+        return _CONTROL.sub(lambda m: m[0] if m[0] in keep else ascii(m[0])[1:-1], value)
     if isinstance(value, dict):
         return {_escaped(k): _escaped(v) for k, v in cast("dict[Any, Any]", value).items()}
     if isinstance(value, (list, tuple)):

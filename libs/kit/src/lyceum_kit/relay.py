@@ -21,11 +21,12 @@ import asyncpg
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, NodeNotReadyError, TopicAlreadyExistsError, for_code
 
 from lyceum_kit import db, restored, telemetry
 from lyceum_kit.envelope import meta_of, to_headers
 from lyceum_kit.failpoints import failpoint
+from lyceum_kit.leaving import leave
 from lyceum_kit.ledger import OUTBOX_CHANNEL
 from lyceum_kit.topics import Feed
 
@@ -97,8 +98,14 @@ class RelayStatus:
     error: str = ""
 
 
-class LostLock(Exception):
-    """Another relay took over, or PostgreSQL ended our session."""
+_FORESEEN = (  # of what ends its lead: a traceback would tell nothing
+    KafkaError,
+    OSError,
+    restored.Forked,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 
 
 class Relay:
@@ -121,19 +128,11 @@ class Relay:
             started = time.monotonic()
             try:
                 await self._lead()
-            except (
-                KafkaError,
-                OSError,
-                TimeoutError,
-                LostLock,
-                restored.Forked,
-                asyncpg.PostgresError,
-                asyncpg.InterfaceError,
-                asyncpg.InternalClientError,
-            ) as e:
+            except Exception as e:
                 red = isinstance(e, restored.Forked)
                 self.status = RelayStatus(active=False, error=str(e) if red else f"{type(e).__name__}: {e}")
-                log.warning("relay stopped, trying again", error=self.status.error)
+                unforeseen = not isinstance(e, _FORESEEN)
+                log.warning("relay stopped, trying again", error=self.status.error, exc_info=unforeseen)
             pause = 0.1 if time.monotonic() - started > 30 else min(pause * 2, 1.0)
             await asyncio.sleep(pause)
 
@@ -152,10 +151,10 @@ class Relay:
                 await listener.add_listener(OUTBOX_CHANNEL, self._woken)
                 await self._relay(connection)
             finally:
-                await _close(listener)
+                await leave(listener.close(), seconds=1)
         finally:
             self.status.active = False
-            await _close(connection)
+            await leave(connection.close(), seconds=1)
 
     async def connect(self, application: str, **session: str) -> asyncpg.Connection:
         """To the ledger, reading every tenant."""
@@ -189,10 +188,8 @@ class Relay:
             self.status = RelayStatus(active=True)
             await self._pump(connection, producer)
         finally:
-            # Stop may hang on a dead broker; whatever it still queues is sent again under the same numbers.
-            with contextlib.suppress(Exception):
-                async with asyncio.timeout(3):
-                    await producer.stop()
+            # Whatever it still queues is sent again under the same numbers.
+            await leave(producer.stop())
 
     async def _pump(self, connection: asyncpg.Connection, producer: AIOKafkaProducer) -> None:
         """While one batch is on its way to Kafka, the next is numbered and read. Of a partition one batch is on its way."""
@@ -284,16 +281,14 @@ async def ensure_topics(feeds: Sequence[Feed], kafka: dict[str, Any], replicatio
                 )
                 for feed in feeds
             ]
-            response: Any = await admin.create_topics(wanted)
+            try:
+                response: Any = await admin.create_topics(wanted)
+            except AttributeError as e:
+                # aiokafka sends it to a controller it was told none of: every broker is fenced, as just after a freeze.
+                raise NodeNotReadyError("No broker is active yet") from e
             for topic, code, *_ in response.topic_errors:
                 error = for_code(code)
                 if code and error is not TopicAlreadyExistsError:
                     raise error(topic)
     finally:
-        await admin.close()
-
-
-async def _close(connection: asyncpg.Connection) -> None:
-    with contextlib.suppress(Exception):  # it may be dead already
-        async with asyncio.timeout(1):
-            await connection.close()
+        await leave(admin.close())

@@ -28,6 +28,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from lyceum_kit.envelope import Record, read_record
 from lyceum_kit.feed import Head
+from lyceum_kit.leaving import leave
 from lyceum_kit.topics import Feed
 
 log = structlog.get_logger()
@@ -257,9 +258,7 @@ async def _reading(kafka: dict[str, Any]) -> AsyncGenerator[AIOKafkaConsumer]:
             await consumer.start()
         yield consumer
     finally:
-        with contextlib.suppress(Exception):  # stopping may hang on a dead broker
-            async with asyncio.timeout(3):
-                await consumer.stop()
+        await leave(consumer.stop())
 
 
 async def _records(

@@ -15,7 +15,7 @@ import typer
 from fastapi import FastAPI
 from sqlalchemy import make_url, text
 
-from lyceum_kit import db, logs, system, telemetry
+from lyceum_kit import collector, db, logs, system, telemetry
 from lyceum_kit.consumer import Consumes, HandlerSink
 from lyceum_kit.errors import Unavailable
 from lyceum_kit.feed import FeedReader, FeedSource, event_feed
@@ -23,9 +23,10 @@ from lyceum_kit.http import drain
 from lyceum_kit.intake import Intake
 from lyceum_kit.ledger import Ledger
 from lyceum_kit.parked import Parked
+from lyceum_kit.peers import Peers
 from lyceum_kit.reconcile import Reconciliation
 from lyceum_kit.relay import Relay
-from lyceum_kit.rpc import Peers, RpcService, make_server
+from lyceum_kit.rpc import RpcService, make_server
 from lyceum_kit.serving import FINISH_SECONDS, HttpServers
 from lyceum_kit.settings import KitSettings
 from lyceum_kit.timers import TimerHandler, Timers
@@ -107,18 +108,21 @@ class Workers:
             raise Unavailable(why)
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled. Whatever fails starts again: these share a process with others, in the local edition with all."""
+        tasks: dict[str, Task] = {
+            "relay": self.relay.run,
+            "timers": self.timers.run,
+            "gauges": lambda: system.measure(self),
+        }
+        if self.subscription:
+            tasks |= {"consumer": self._consume, "forgetting": self._forget}
+        tasks |= {str(task): task for task in self.service.background}
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.relay.run(), name=f"{self.service.name} relay")
-            group.create_task(self.timers.run(), name=f"{self.service.name} timers")
-            group.create_task(system.measure(self), name=f"{self.service.name} gauges")
-            if self.subscription:
-                group.create_task(self._consume(self.subscription), name=f"{self.service.name} consumer")
-                group.create_task(_forever(self._forget), name=f"{self.service.name} forgetting")
-            for task in self.service.background:
-                group.create_task(_forever(task), name=f"{self.service.name} {task}")
+            for name, task in tasks.items():
+                group.create_task(_forever(task), name=f"{self.service.name} {name}")
 
-    async def _consume(self, subscription: Subscription) -> None:
+    async def _consume(self) -> None:
+        assert self.subscription
         while True:
             try:
                 await self.sink.prepare()
@@ -127,7 +131,7 @@ class Workers:
             except Exception as e:  # noqa: BLE001 - the database is not there yet
                 log.warning("consumer waits", error=f"{type(e).__name__}: {e}")
                 await asyncio.sleep(1)
-        await subscription.run()
+        await self.subscription.run()
 
     async def _forget(self) -> None:
         while True:
@@ -178,6 +182,7 @@ async def run_services(
 
     `app` replaces the HTTP app of a single service, for a process that hosts several behind one port.
     """
+    collector.settle()
     settings = services[0].settings
     logs.configure(settings)
     telemetry.configure("+".join(s.name for s in services), settings)

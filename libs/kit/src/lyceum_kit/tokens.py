@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal, Protocol, cast, get_args
+from typing import Any, Literal, NamedTuple, Protocol, cast, get_args
 from uuid import UUID, uuid4
 
 import httpx
@@ -29,6 +29,7 @@ AUDIENCE = "lyceum"
 TYPE = "at+jwt"  # RFC 9068: an ID token or a launch token cannot pass for an access token
 EVERY_TENANT = UUID(int=0)  # `tenant` "*": services and operators. Row-level security finds nothing under it
 REMEMBERED = 2000  # tokens whose signature needs no second check
+_TIMES = ("exp", "nbf", "iat")
 LEEWAY = 5  # seconds that clocks of two machines may differ
 
 Kind = Literal["person", "client", "service"]
@@ -118,6 +119,15 @@ def sign_token(
     return jwt.encode(header, claims, keys.signing, algorithms=["ES256"])
 
 
+class _Checked(NamedTuple):
+    """A token whose signature and claims hold, under the key it was checked with."""
+
+    kid: str
+    key: ECKey
+    caller: Caller
+    times: dict[str, Any]
+
+
 class Verifier:
     """Checks tokens against the issuer's published keys, kept here and asked for again when one is unknown.
 
@@ -133,12 +143,24 @@ class Verifier:
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._issuer = issuer
         self._source = source or (lambda: _fetch(jwks_url))
-        self._clock = clock
         self._ticks = ticks
+
+        def now() -> int:
+            return int(clock())
+
+        self._in_time = jwt.JWTClaimsRegistry(now, LEEWAY)
+        self._claims = jwt.JWTClaimsRegistry(
+            now,
+            LEEWAY,
+            iss={"essential": True, "value": issuer},
+            aud={"essential": True, "value": AUDIENCE},
+            sub={"essential": True},
+            exp={"essential": True},
+            iat={"essential": True},
+        )
         self._keys: dict[str, ECKey] = {}
-        self._checked: dict[str, tuple[ECKey, dict[str, Any]]] = {}
+        self._checked: dict[str, _Checked] = {}
         self._asked_at = float("-inf")
         self._answered_at = float("-inf")
         self._asking: asyncio.Lock | None = None
@@ -158,36 +180,29 @@ class Verifier:
         return cls("", issuer, source=source, clock=clock)
 
     async def verify(self, token: str) -> Caller:
-        """Raises Unauthenticated, or Unavailable while the issuer's keys have never been seen."""
+        """Raises Unauthenticated, or Unavailable while the issuer's keys have never been seen.
+
+        A token comes with each call. What its signature covers is looked at once for each key as read; the time, and
+        whether the key still holds, each time.
+        """
         try:
-            key = await self._key(_kid_of(token))
-            claims = self._signed(token, key)
-            self._claims().validate(claims)
-            return _caller(claims)
+            checked = self._checked.get(token)
+            kid = checked.kid if checked else _kid_of(token)
+            key = await self._key(kid)
+            if checked is None or checked.key is not key:
+                checked = self._checked[token] = self._check(token, kid, key)
+            self._in_time.validate(checked.times)
         except (JoseError, ValueError, KeyError, TypeError) as e:
             raise Unauthenticated("The token does not hold") from e
+        return checked.caller
 
-    def _signed(self, token: str, key: ECKey) -> dict[str, Any]:
-        """The claims under a good signature. A token comes with each call, and is checked once for each key as read:
-        the time, and whether the key still holds, are looked at every time by whoever calls this."""
-        by, claims = self._checked.get(token, (None, None))
-        if claims is None or by is not key:
-            claims = jwt.decode(token, key, algorithms=["ES256"]).claims
-            if len(self._checked) >= REMEMBERED:
-                self._checked.clear()
-            self._checked[token] = (key, claims)
-        return claims
-
-    def _claims(self) -> jwt.JWTClaimsRegistry:
-        return jwt.JWTClaimsRegistry(
-            now=lambda: int(self._clock()),
-            leeway=LEEWAY,
-            iss={"essential": True, "value": self._issuer},
-            aud={"essential": True, "value": AUDIENCE},
-            sub={"essential": True},
-            exp={"essential": True},
-            iat={"essential": True},
-        )
+    def _check(self, token: str, kid: str, key: ECKey) -> _Checked:
+        claims = jwt.decode(token, key, algorithms=["ES256"]).claims
+        self._claims.validate(claims)
+        times = {name: claims[name] for name in _TIMES if name in claims}
+        if len(self._checked) >= REMEMBERED:
+            self._checked.clear()
+        return _Checked(kid, key, _caller(claims), times)
 
     async def _key(self, kid: str) -> ECKey:
         # Known keys are good for ten minutes, so that a withdrawn one dies. Unknown ones are asked for once a
@@ -197,7 +212,7 @@ class Verifier:
         if self._ticks() - self._answered_at >= good_for:
             await self._refresh()
         if not self._keys:
-            raise Unavailable("The issuer of tokens has not answered yet", retry_after=1)
+            raise Unavailable("The issuer of tokens has not answered yet")
         if kid not in self._keys:
             raise ValueError("unknown key")
         return self._keys[kid]
@@ -325,9 +340,9 @@ class ServiceCredential:
             body = answer.json()
             return str(body["access_token"]), float(body["expires_in"])
         except httpx.HTTPStatusError as e:
-            raise Unavailable(f"The issuer refused this service's client: {e.response.status_code}") from e
+            raise Unavailable(f"The issuer of tokens answered {e.response.status_code}") from e
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as e:
-            raise Unavailable("The issuer of tokens does not answer", retry_after=1) from e
+            raise Unavailable("The issuer of tokens does not answer") from e
 
     async def close(self) -> None:
         if self._http:

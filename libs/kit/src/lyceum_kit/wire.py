@@ -27,6 +27,7 @@ from lyceum_kit import db, telemetry
 from lyceum_kit.envelope import Record, read_record
 from lyceum_kit.errors import Unavailable
 from lyceum_kit.intake import Intake, Partition
+from lyceum_kit.leaving import leave
 from lyceum_kit.settings import KitSettings
 from lyceum_kit.tls import client_context
 from lyceum_kit.topics import feeds
@@ -114,7 +115,12 @@ class Subscription:
     def trouble(self) -> str:
         """Why readiness is red: partitions that are behind what was sent and have not moved for long."""
         long_ago = time.monotonic() - STANDING
-        standing = sorted(f"{feed}/{p}" for (feed, p), (_, since) in self._behind.items() if since < long_ago)
+        standing = sorted(
+            f"{feed}/{p}"
+            for (feed, p), (place, since) in self._behind.items()
+            # Nor since the last look: who waits to see it green would wait for the next one.
+            if since < long_ago and self._intake.next_of((feed, p)) == place
+        )
         return f"Behind and not moving: {', '.join(standing)}" if standing else ""
 
     async def run(self) -> None:
@@ -132,9 +138,7 @@ class Subscription:
             finally:
                 if tail:
                     tail.cancel()
-                with contextlib.suppress(KafkaError, OSError):
-                    async with asyncio.timeout(20):  # aiokafka's stop can hang on a dead broker
-                        await self.broker.stop()
+                await leave(self.broker.stop(), seconds=20)
             await asyncio.sleep(1)
 
     async def _run(self, consumer: AIOKafkaConsumer) -> None:
@@ -221,9 +225,10 @@ class Subscription:
         now = time.monotonic()
         before, self._behind = self._behind, {}
         for feed, partition in partitions:
-            place = self._intake.next_of((feed, partition)) or 1
-            heads = self._intake.heads.get(feed)
-            if heads and place <= heads[partition].sent:
+            place, heads = self._intake.next_of((feed, partition)), self._intake.heads.get(feed)
+            # Not of a partition that nothing came from since the start: under steady load no look comes between two polls
+            # to learn its place, and all may be well with it.
+            if heads and place and place <= heads[partition].sent:
                 seen = before.get((feed, partition))
                 self._behind[feed, partition] = seen if seen and seen[0] == place else (place, now)
         standing = max((now - since for _, since in self._behind.values()), default=0.0)

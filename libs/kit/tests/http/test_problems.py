@@ -22,7 +22,7 @@ ERRORS: dict[str, Exception] = {
     "own": OutOfSeats("All 3 seats are taken", seats=3),
     "invalid": Invalid("No", errors=[{"field": "title", "message": "taken"}]),
     "too-many": TooMany(retry_after=7),
-    "unavailable": Unavailable("The ledger is away", retry_after=2),
+    "unavailable": Unavailable("The ledger is away"),
     "bug": RuntimeError("password=hunter2"),
     "outage": ConnectionRefusedError(111, "Connect call failed ('10.0.0.7', 5432)"),
     "disk": FileNotFoundError(2, "No such file", "/srv/hunter2"),
@@ -57,7 +57,7 @@ def router() -> APIRouter:
         ("own", 409, {"type": "urn:lyceum:problem:out-of-seats", "title": "No seat is left", "seats": 3}),
         ("invalid", 422, {"errors": [{"field": "title", "message": "taken"}]}),
         ("too-many", 429, {"type": "urn:lyceum:problem:too-many"}),
-        ("unavailable", 503, {"detail": "The ledger is away"}),
+        ("unavailable", 503, {"detail": "The ledger is away", "retry_after": 1}),
         ("outage", 503, {"detail": "The database cannot be reached", "retry_after": 2}),
     ],
 )
@@ -73,7 +73,7 @@ async def test_an_error_becomes_its_problem(
 
 
 async def test_when_to_come_back_is_a_header_too(web: httpx.AsyncClient) -> None:
-    assert (await web.get("/raise/unavailable")).headers["retry-after"] == "2"
+    assert (await web.get("/raise/unavailable")).headers["retry-after"] == "1"
     assert (await web.get("/raise/too-many")).headers["retry-after"] == "7"
 
 
