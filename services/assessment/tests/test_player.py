@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ import uvicorn
 from playwright.async_api import Browser, Frame, Page
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from lyceum_local.testing import free_port
 
 pytestmark = pytest.mark.browser
 
@@ -56,9 +57,7 @@ class Origins:
 
 @pytest.fixture
 def origins(web_build: Path) -> dict[str, str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     return {
         "app_origin": f"http://127.0.0.1:{port}",
         "content_origin": f"http://{{package}}.localhost:{port}",
@@ -73,7 +72,7 @@ async def served(world: Any, origins: dict[str, str]) -> AsyncIterator[Any]:
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # pyright: ignore[reportAttributeAccessIssue]
     running = asyncio.create_task(server.serve())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not server.started:
             await asyncio.sleep(0.02)
     yield world
@@ -89,8 +88,8 @@ async def play(world: Any, page: Page, origins: dict[str, str]) -> Frame:
     await page.evaluate(
         "(url) => { document.getElementById('player').src = url }", f"{url}/__lms/run#{token}"
     )
-    await page.wait_for_function("notes.some((n) => n.type === 'lyceum:ready')")
-    async with asyncio.timeout(10):
+    await told(page, "ready")
+    async with asyncio.timeout(30):
         while True:
             for frame in page.frames:
                 if frame.url.endswith("launch.html") and await frame.evaluate("window.began === 'true'"):
@@ -98,9 +97,14 @@ async def play(world: Any, page: Page, origins: dict[str, str]) -> Frame:
             await asyncio.sleep(0.02)
 
 
+async def told(page: Page, what: str) -> None:
+    """The app hears it: from another process, so a little after the package has its answer."""
+    await page.wait_for_function(f"notes.some((n) => n.type === 'lyceum:{what}')")
+
+
 async def saved_cmi(world: Any, until: Callable[[Any], bool]) -> dict[str, Any]:
     """What the server has, once `until` holds: what was sent while a page went away arrives a little later."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             record = (await world.call("GET", "/records")).json()["items"][0]
             if until(record):
@@ -133,7 +137,7 @@ async def test_a_package_is_suspended_resumed_and_finished(
         assert await call(frame, f"api.LMSSetValue('cmi.{name}', '{value}')") == "true"
     assert await call(frame, "api.LMSCommit('')") == "true"
     assert await call(frame, "api.LMSFinish('')") == "true"
-    assert await page.evaluate("notes.some((n) => n.type === 'lyceum:saved')")
+    await told(page, "saved")
 
     frame = await play(served, page, origins)
     assert await call(frame, "api.LMSGetValue('cmi.core.entry')") == "resume"
@@ -145,7 +149,7 @@ async def test_a_package_is_suspended_resumed_and_finished(
     for n in range(18):
         assert await call(frame, f"api.LMSSetValue('cmi.interactions.{n}.id', 'i{n}')") == "true"
     assert await call(frame, "api.LMSFinish('')") == "true"
-    assert await page.evaluate("notes.some((n) => n.type === 'lyceum:completed')")
+    await told(page, "completed")
     cmi = await saved_cmi(served, lambda r: r["state"] == "passed")
     assert len(cmi["interactions"]) == 18
 
@@ -161,7 +165,7 @@ async def test_a_package_hears_false_when_the_server_says_no(
     await call(old, "api.LMSSetValue('cmi.suspend_data', 'too late')")
     assert await call(old, "api.LMSCommit('')") == "false"
     assert await call(old, "api.LMSGetLastError()") == "391"
-    assert await first.evaluate("notes.some((n) => n.type === 'lyceum:not-saved')")
+    await told(first, "not-saved")
 
 
 @pytest.mark.parametrize("way", ["close the tab", "reload", "leave"])
@@ -196,7 +200,7 @@ async def test_the_app_closes_the_player_and_hears_when_all_is_said(
     await frame.evaluate("window.lastWords = 'closed properly'")
     close = "document.getElementById('player').contentWindow.postMessage({type: 'lyceum:close'}, '*')"
     await page.evaluate(close)
-    await page.wait_for_function("notes.some((n) => n.type === 'lyceum:closed')")
+    await told(page, "closed")
     cmi = await saved_cmi(served, lambda r: r["state"] == "started")
     assert cmi["suspend_data"] == "closed properly"
 

@@ -20,8 +20,7 @@ from lyceum_kit.timers import Timers
 
 async def run_timers(world: Any) -> None:
     timers = Timers(world.service.ledger, world.service.timers)
-    while await timers.run_due():
-        pass
+    await timers.run_due()
 
 
 async def take(world: Any, attempt: dict[str, Any], answers: dict[str, Any]) -> Any:

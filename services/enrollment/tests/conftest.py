@@ -189,8 +189,7 @@ class Enrollment:
 
     async def settle(self) -> None:
         """Run every timer that is due."""
-        while await self.timers.run_due():
-            pass
+        await self.timers.run_due()
         assert (await self.timers.status())["late"] == 0
 
     async def has(self, person_id: str) -> dict[str, dict[str, Any]]:

@@ -182,8 +182,7 @@ class World:
     async def run_timers(self) -> None:
         assert self.service.ledger
         timers = Timers(self.service.ledger, self.service.timers)
-        while await timers.run_due():
-            pass
+        await timers.run_due()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from lyceum_kit import db
 from lyceum_kit.http import make_app
 from lyceum_kit.ids import Clock, NewId, new_id, utc_now
 from lyceum_kit.ledger import Ledger
-from lyceum_kit.rpc import Peers
+from lyceum_kit.peers import Peers
 from lyceum_kit.service import Service
 from lyceum_kit.tokens import Verifier
 from lyceum_kit.topics import feeds

@@ -13,7 +13,7 @@ from lyceum.enrollment.v1.enrollment_service_pb2_grpc import EnrollmentServiceSt
 from lyceum.identity.v1 import identity_service_pb2 as identity_pb
 from lyceum.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from lyceum_kit.errors import Unavailable
-from lyceum_kit.rpc import Peers
+from lyceum_kit.peers import Peers
 
 TIMEOUT = 2.0  # seconds; below what PostgreSQL lets a transaction idle
 

@@ -9,7 +9,7 @@ import grpc.aio
 from lyceum.identity.v1.identity_service_pb2 import GetPeopleRequest
 from lyceum.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from lyceum_kit.errors import Unavailable
-from lyceum_kit.rpc import Peers
+from lyceum_kit.peers import Peers
 
 TIMEOUT = 2.0  # seconds
 MAX_IDS = 1000  # GetPeople's limit

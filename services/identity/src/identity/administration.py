@@ -6,13 +6,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from identity import hris, sign_in, store, webhook_store
+from identity import hris, sign_in, snapshot_store, store, webhook_store
 from identity.errors import SlugTaken, SnapshotDecided
-from identity.handlers import Differences, apply_listing, apply_missing, grant_roles, hear
+from identity.handlers import grant_roles, hear
 from identity.hris import Listed, Snapshot
+from identity.listings import Differences, apply_listing, apply_missing
 from identity.person import Described, PersonFacts, Profile
 from identity.signatures import new_secret
-from identity.store import SnapshotRow
+from identity.snapshot_store import SnapshotRow
 from identity.vault import Vault
 from identity.webhook_store import Endpoint
 from lyceum.identity.v1 import events_pb2 as pb
@@ -157,7 +158,7 @@ async def take_snapshot(
 
 async def _hold(tx: Tx, row: SnapshotRow, share: float, complete: bool) -> None:
     state = "held" if complete else "held-partial"
-    await store.add_snapshot(tx.conn, tx.tenant, replace(row, state=state))
+    await snapshot_store.add(tx.conn, tx.tenant, replace(row, state=state))
     event = pb.SnapshotHeld(
         snapshot_id=str(row.snapshot_id),
         people=row.listed,
@@ -223,18 +224,18 @@ async def apply_held(
 
 
 async def _begin_applying(tx: Tx, snapshot_id: UUID) -> SnapshotRow:
-    row = await store.snapshot(tx.conn, tx.tenant, snapshot_id, lock=True)
+    row = await snapshot_store.find(tx.conn, tx.tenant, snapshot_id, lock=True)
     if row is None:
         raise NotFound
     if row.state in ("applied", "discarded"):
         raise SnapshotDecided
     # From here on it cannot be discarded any more; whoever applies it again goes on where the first stopped.
-    await store.decide_snapshot(tx.conn, tx.tenant, snapshot_id, row.state.replace("held", "applying"))
+    await snapshot_store.decide(tx.conn, tx.tenant, snapshot_id, row.state.replace("held", "applying"))
     return row
 
 
 async def discard_held(tx: Tx, snapshot_id: UUID) -> None:
-    row = await store.snapshot(tx.conn, tx.tenant, snapshot_id, lock=True)
+    row = await snapshot_store.find(tx.conn, tx.tenant, snapshot_id, lock=True)
     if row is None:
         raise NotFound
     if not row.state.startswith("held"):
@@ -243,7 +244,7 @@ async def discard_held(tx: Tx, snapshot_id: UUID) -> None:
 
 
 async def _release(tx: Tx, snapshot_id: UUID, *, applied: bool) -> None:
-    await store.decide_snapshot(tx.conn, tx.tenant, snapshot_id, "applied" if applied else "discarded")
+    await snapshot_store.decide(tx.conn, tx.tenant, snapshot_id, "applied" if applied else "discarded")
     stream = await tx.load(f"snapshot/{snapshot_id}")
     if len(stream.events) == 1:  # two who apply it at once release it once
         event = pb.SnapshotReleased(snapshot_id=str(snapshot_id), decided_by=tx.actor, applied=applied)

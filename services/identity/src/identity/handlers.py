@@ -4,9 +4,10 @@ hear            HR said something of one or many people: keep it, and settle wha
 on_person_day   a timer: the day of a hire, a move or a leave has come
 take_webhooks   signed messages, each once
 take_notice     a vendor's notice that somebody changed: read again soon
-apply_listing   a chunk of a full snapshot
 grant_roles     an administrator made somebody author or admin
 map_unit        an administrator said where a department belongs
+
+Full listings are in listings.py.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -17,16 +18,14 @@ from uuid import UUID
 
 from google.protobuf.message import Message
 
-from identity import erasure_store, hris, org_unit, store, webhook_store
+from identity import erasure_store, hris, org_unit, org_unit_store, store, webhook_store
 from identity.erasure_store import tombstone
 from identity.errors import BadMapping
-from identity.hris import Listed, Notice, Said
+from identity.hris import Notice, Said
 from identity.org_unit import Map, OrgUnit
 from identity.person import (
-    NOT_LISTED,
     ChangeProfile,
     Described,
-    Leaves,
     Outlook,
     Person,
     Profile,
@@ -40,7 +39,6 @@ from identity.person import (
     heard,
     outlook,
     person_from,
-    present_again,
     status_name,
     unmanaged,
 )
@@ -200,14 +198,14 @@ def _facts(looks: Mapping[UUID, Outlook]) -> list[hris.PersonFacts]:
 
 async def _org_units(tx: Tx, codes: Collection[str]) -> dict[str, UUID]:
     """Units by code. One that nobody set up is created as HR spells it, flagged for a person to look at."""
-    found = await store.units(tx.conn, tx.tenant, codes)
+    found = await org_unit_store.ids_of(tx.conn, tx.tenant, codes)
     missing = sorted(set(codes) - found.keys())
     if missing:
-        added = await store.add_units(tx.conn, tx.tenant, {code: tx.new_id() for code in missing})
+        added = await org_unit_store.add(tx.conn, tx.tenant, {code: tx.new_id() for code in missing})
         for code, unit in added.items():
             event = pb.OrgUnitCreated(org_unit_id=str(unit), code=code, mapped=False)
             tx.append(f"org-unit/{unit}", [event], expected=0)
-        found = await store.units(tx.conn, tx.tenant, codes)
+        found = await org_unit_store.ids_of(tx.conn, tx.tenant, codes)
     return found
 
 
@@ -297,7 +295,7 @@ async def grant_roles(tx: Tx, person_id: UUID, granted: Sequence[str]) -> Person
 
 async def map_unit(tx: Tx, org_unit_id: UUID, command: Map) -> OrgUnit:
     """A person looked at a unit that HR brought along, and says where it belongs and who heads it."""
-    units = {unit.org_unit_id: unit for unit in await store.lock_units(tx.conn, tx.tenant)}
+    units = {unit.org_unit_id: unit for unit in await org_unit_store.lock_all(tx.conn, tx.tenant)}
     unit = units.get(str(org_unit_id))
     if unit is None:
         raise NotFound
@@ -312,7 +310,7 @@ async def map_unit(tx: Tx, org_unit_id: UUID, command: Map) -> OrgUnit:
     tx.append(f"org-unit/{org_unit_id}", events, expected=stream.version)
     for event in events:
         unit = org_unit.evolve(unit, event)
-    await store.save_unit(tx.conn, tx.tenant, unit)
+    await org_unit_store.save(tx.conn, tx.tenant, unit)
     return unit
 
 
@@ -369,81 +367,3 @@ async def take_notice(
         whose = vault.pseudonym(f"{tx.tenant}/{endpoint_id}/{notice.id}")
         tx.set_timer(READ_AGAIN, f"{endpoint_id}/{whose}", tx.now, payload)
     return "noted"
-
-
-# ---- full snapshots
-
-
-@dataclass(frozen=True)
-class Differences:
-    """What a snapshot changed."""
-
-    created: int = 0
-    updated: int = 0
-    terminated: int = 0
-    unchanged: int = 0
-    waiting: int = 0
-
-    def plus(self, outcomes: Mapping[str, Outcome]) -> "Differences":
-        def count(*names: Outcome) -> int:
-            return sum(outcome in names for outcome in outcomes.values())
-
-        return Differences(
-            created=self.created + count("created"),
-            updated=self.updated + count("updated"),
-            terminated=self.terminated + count("terminated"),
-            unchanged=self.unchanged + count("unchanged", "duplicate", "erased"),
-            waiting=self.waiting + count("waiting", "held"),
-        )
-
-
-async def apply_listing(
-    tx: Tx, source: str, people: Sequence[Listed], *, said_at: datetime, time_zone: str, vault: Vault
-) -> dict[str, Outcome]:
-    """What a full listing says of those it shows. Who is as known stays untouched, row and all."""
-    rows = {
-        row.external_id: row
-        for row in await store.people_by_external_id(
-            tx.conn, tx.tenant, source, [person.external_id for person in people]
-        )
-    }
-    outcomes: dict[str, Outcome] = {}
-    said: dict[str, list[Statement]] = {}
-    for person in people:
-        row = rows.get(person.external_id)
-        statements = hris.listed(person, said_at=said_at, time_zone=time_zone)
-        if row is None:
-            if person.status != "terminated":  # a leaver nobody here ever knew is no news
-                said[person.external_id] = statements
-        elif _is_news(row.record, statements, tx.now):
-            said[person.external_id] = [
-                present_again(row.record, s, tx.now) if isinstance(s, Described) else s for s in statements
-            ]
-        else:
-            outcomes[person.external_id] = "unchanged"
-    return outcomes | await hear(tx, source, said, vault=vault)
-
-
-def _is_news(record: Record, statements: Sequence[Statement], now: datetime) -> bool:
-    look = outlook(record, now)
-    known_leave = (record.leaves.effective_on,) if record.leaves else None
-    for statement in statements:
-        match statement:
-            case Leaves():
-                if look.left is None and known_leave != (statement.effective_on,):
-                    return True
-            case Described():
-                newest = record.newest
-                if newest is None or (newest.facts, newest.profile) != (statement.facts, statement.profile):
-                    return True
-                if look.left is not None and not any(isinstance(s, Leaves) for s in statements):
-                    return True
-    return False
-
-
-async def apply_missing(
-    tx: Tx, source: str, external_ids: Sequence[str], *, said_at: datetime, vault: Vault
-) -> dict[str, Outcome]:
-    """Who is in no complete listing any more has left."""
-    leaves = Leaves(said_at, reason=NOT_LISTED)
-    return await hear(tx, source, {external_id: [leaves] for external_id in external_ids}, vault=vault)

@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from identity import erasure, store
+from identity import erasure, org_unit_store, store
 from identity.handlers import grant_roles, map_unit
 from identity.org_unit import Map
 from identity.store import PersonRow
@@ -189,7 +189,7 @@ def routes(ledger: Ledger, tenancy: Tenancy, vault: Vault) -> APIRouter:
         """Departments; `mapped` is false where HR named one that nobody had set up."""
         tenant = await tenancy.of(who, tenant_slug)
         async with ledger.read(tenant.tenant_id) as conn:
-            units = await store.list_units(conn, tenant.tenant_id)
+            units = await org_unit_store.listed(conn, tenant.tenant_id)
         return Page(items=[UnitWithPeople(**unit) for unit in units])
 
     @router.put("/org-units/{org_unit_id}/mapping")

@@ -14,7 +14,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from identity import hris, store, webhook_store
+from identity import hris, snapshot_store, store, webhook_store
 from identity.administration import Breaker, apply_held, discard_held, endpoint_place, take_snapshot
 from identity.errors import BadSignature, EncodedBody
 from identity.handlers import Delivery, take_notice, take_webhooks
@@ -140,7 +140,7 @@ def snapshot_routes(ledger: Ledger, tenancy: Tenancy, vault: Vault, breaker: Bre
         """Snapshots that would deactivate too many: a person has to decide."""
         tenant = await tenancy.of(who, tenant_slug)
         async with ledger.read(tenant.tenant_id) as conn:
-            return {"items": await store.open_snapshots(conn, tenant.tenant_id), "next": None}
+            return {"items": await snapshot_store.waiting(conn, tenant.tenant_id), "next": None}
 
     @router.post("/hris/snapshots/{snapshot_id}/apply")
     async def apply(who: Admin, snapshot_id: UUID, tenant_slug: str = "") -> dict[str, Any]:

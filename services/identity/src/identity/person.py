@@ -117,6 +117,13 @@ def holds_from(statement: Described) -> datetime:
     return max(statement.said_at, day_starts(statement.effective_on, statement.facts.time_zone))
 
 
+def _ranked(described: Iterable[Described]) -> list[Described]:
+    """In the order in which they take over."""
+    some = list(described)
+    # Nearly always one. Its rank spells it out, which for nothing took a tenth of a listing's time.
+    return sorted(some, key=_rank) if len(some) > 1 else some
+
+
 def _rank(statement: Described) -> tuple[datetime, datetime, str]:
     # repr makes the order total, so that two different statements of one instant merge alike in any order.
     return holds_from(statement), statement.said_at, repr(statement)
@@ -137,7 +144,7 @@ def heard(record: Record, statement: Statement, now: datetime) -> Record:
             return replace(
                 record,
                 described=_relevant({*record.described, statement}, now),
-                newest=max(filter(None, (record.newest, statement)), key=_newness),
+                newest=max(record.newest, statement, key=_newness) if record.newest else statement,
                 hired_at=max(record.hired_at or LONG_AGO, statement.said_at)
                 if statement.hires
                 else record.hired_at,
@@ -146,14 +153,14 @@ def heard(record: Record, statement: Statement, now: datetime) -> Record:
 
 def _relevant(described: Iterable[Described], now: datetime) -> tuple[Described, ...]:
     """The one that holds, and those whose day is still to come: nothing else can ever hold again."""
-    ranked = sorted(described, key=_rank)
+    ranked = _ranked(described)
     past = [s for s in ranked if holds_from(s) <= now]
     return (*past[-1:], *ranked[len(past) :])
 
 
 def outlook(record: Record, now: datetime) -> Outlook:
     """What holds at `now`."""
-    ranked = sorted(record.described, key=_rank)
+    ranked = _ranked(record.described)
     past = [s for s in ranked if holds_from(s) <= now]
     moments = [holds_from(s) for s in ranked]
     hired_on = record.newest.facts.hire_date if record.newest else None
@@ -170,12 +177,16 @@ def outlook(record: Record, now: datetime) -> Outlook:
         left_at = day_starts(leaves.effective_on, zone) if leaves.effective_on else leaves.said_at
         moments.append(left_at)
     return Outlook(
-        facts=replace(holding.facts, hire_date=hired_on) if holding else None,
+        facts=_hired_on(holding.facts, hired_on) if holding else None,
         effective_at=_effective_at(holding) if holding else LONG_AGO,
         left=leaves if leaves and left_at <= now else None,
         left_at=left_at,
         changes_at=min((m for m in moments if m > now), default=None),
     )
+
+
+def _hired_on(facts: PersonFacts, day: date | None) -> PersonFacts:
+    return facts if facts.hire_date == day else replace(facts, hire_date=day)
 
 
 def _effective_at(statement: Described) -> datetime:

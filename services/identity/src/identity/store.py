@@ -1,4 +1,4 @@
-"""Every SQL statement about people, org units and snapshots. (Others: erasure_store, sign_in_store, webhook_store.)"""
+"""Every SQL statement about people. Others have their own `…_store`."""
 
 import zlib
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
@@ -7,28 +7,25 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from pydantic_core import to_json
 from sqlalchemy import (
     ColumnElement,
     Row,
     Text,
     Uuid,
-    and_,
     any_,
-    bindparam,
     func,
     literal,
     or_,
     select,
     text,
-    update,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from identity.org_unit import OrgUnit
 from identity.person import Profile, Record
 from identity.record_json import record_from_json, record_to_json
-from identity.tables import org_units, people, snapshots
+from identity.tables import people
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,8 @@ class PersonRow:
         return self.status in ("active", "on_leave")
 
 
-_COLUMNS = [people.c[f.name] for f in fields(PersonRow)]
+_NAMES = [f.name for f in fields(PersonRow)]
+_COLUMNS = [people.c[name] for name in _NAMES]
 
 
 def row_dict(row: Row[*tuple[Any, ...]]) -> dict[str, Any]:
@@ -84,6 +82,15 @@ def _person(row: Row[*tuple[Any, ...]]) -> PersonRow:
 # ---- people, for writing
 
 
+# Many rows in one statement: their values come as JSON, which has room for the arrays among them and which PostgreSQL
+# reads by the table's own column types. One statement for each row took as long as everything else in a listing.
+_ADDED = ", ".join(["tenant", *_NAMES])
+_ADD = text(  # made of our own names
+    f"INSERT INTO people ({_ADDED}) SELECT {_ADDED}"  # noqa: S608
+    " FROM jsonb_populate_recordset(NULL::people, CAST(:rows AS jsonb)) ON CONFLICT DO NOTHING"
+)
+
+
 async def add_people(
     conn: AsyncConnection,
     tenant: UUID,
@@ -94,7 +101,8 @@ async def add_people(
 ) -> None:
     """A row for each external id HR has spoken of; those that have one keep it."""
     if new:
-        blank: dict[str, Any] = dict.fromkeys((c.name for c in _COLUMNS), "")
+        blank: dict[str, Any] = dict.fromkeys(_NAMES, "")
+        # In order: two who add the same people wait for each other and do not deadlock.
         rows: list[dict[str, Any]] = [
             {
                 **blank,
@@ -114,7 +122,7 @@ async def add_people(
             }
             for external_id, person_id in sorted(new.items())
         ]
-        await conn.execute(insert(people).on_conflict_do_nothing(), rows)
+        await conn.execute(_ADD, {"rows": _json(rows)})
 
 
 async def lock_by_external_id(
@@ -123,7 +131,7 @@ async def lock_by_external_id(
     query = (
         select(*_COLUMNS)
         .where(people.c.tenant == tenant, people.c.source == source)
-        .where(_any_text(people.c.external_id, external_ids))
+        .where(any_text(people.c.external_id, external_ids))
         .order_by(people.c.person_id)
         .with_for_update()
     )
@@ -149,7 +157,7 @@ async def lock_reports_waiting_for(
     query = (
         select(*_COLUMNS)
         .where(people.c.tenant == tenant, people.c.source == source, people.c.manager_id == "")
-        .where(_any_text(people.c.manager_external_id, managers))
+        .where(any_text(people.c.manager_external_id, managers))
         .order_by(people.c.person_id)
         .with_for_update()
     )
@@ -193,17 +201,18 @@ async def published_ids(
         people.c.tenant == tenant,
         people.c.source == source,
         people.c.status.in_(("active", "on_leave", "terminated")),
-        _any_text(people.c.external_id, external_ids),
+        any_text(people.c.external_id, external_ids),
     )
     return {row.external_id: row.person_id for row in await conn.execute(query)}
 
 
 _KEPT = ("person_id", "source", "external_id", "received_at", "erased_at")
-_SAVED = [f.name for f in fields(PersonRow) if f.name not in _KEPT]
-_SAVE = (
-    update(people)
-    .where(people.c.tenant == bindparam("of_tenant"), people.c.person_id == bindparam("of_person"))
-    .values({name: bindparam(name) for name in _SAVED})
+_SAVED = [name for name in _NAMES if name not in _KEPT]
+_SAVE = text(
+    f"UPDATE people p SET {', '.join(f'{name} = saved.{name}' for name in _SAVED)}"  # noqa: S608
+    # The limit tells the planner how many there are: of a hundred, its guess, it would look for by reading all people.
+    " FROM (SELECT * FROM jsonb_populate_recordset(NULL::people, CAST(:rows AS jsonb)) LIMIT :many) AS saved"
+    " WHERE p.tenant = :tenant AND p.person_id = saved.person_id"
 )
 
 
@@ -211,17 +220,16 @@ async def save_people(conn: AsyncConnection, tenant: UUID, rows: Sequence[Person
     if rows:
         values = [
             {name: getattr(row, name) for name in _SAVED}
-            | {"record": record_to_json(row.record), "roles": list(row.roles), "granted": list(row.granted)}
-            | {"of_tenant": tenant, "of_person": row.person_id}
+            | {"person_id": row.person_id, "record": record_to_json(row.record)}
             for row in rows
         ]
-        await conn.execute(_SAVE, values)
+        await conn.execute(_SAVE, {"tenant": tenant, "many": len(values), "rows": _json(values)})
 
 
 async def count_reports(conn: AsyncConnection, tenant: UUID, person_ids: Sequence[UUID]) -> dict[UUID, int]:
     query = (
         select(people.c.manager_id, func.count().label("reports"))
-        .where(people.c.tenant == tenant, _any_text(people.c.manager_id, [str(i) for i in person_ids]))
+        .where(people.c.tenant == tenant, any_text(people.c.manager_id, [str(i) for i in person_ids]))
         .where(people.c.status.in_(("active", "on_leave")))
         .group_by(people.c.manager_id)
     )
@@ -246,7 +254,7 @@ async def people_by_external_id(
     conn: AsyncConnection, tenant: UUID, source: str, external_ids: Collection[str]
 ) -> list[PersonRow]:
     query = select(*_COLUMNS).where(
-        people.c.tenant == tenant, people.c.source == source, _any_text(people.c.external_id, external_ids)
+        people.c.tenant == tenant, people.c.source == source, any_text(people.c.external_id, external_ids)
     )
     return [_person(row) for row in await conn.execute(query)]
 
@@ -338,130 +346,14 @@ async def personas(conn: AsyncConnection, tenant: UUID, *, search: str, limit: i
     return [_person(row) for row in await conn.execute(query.order_by(*order).limit(limit))]
 
 
-# ---- org units
+# ---- parts of queries
 
 
-async def units(conn: AsyncConnection, tenant: UUID, codes: Collection[str]) -> dict[str, UUID]:
-    query = select(org_units.c.code, org_units.c.org_unit_id).where(
-        org_units.c.tenant == tenant, _any_text(org_units.c.code, codes)
-    )
-    return {row.code: row.org_unit_id for row in await conn.execute(query)}
+def _json(rows: Sequence[Mapping[str, Any]]) -> str:
+    return to_json(rows).decode()
 
 
-async def add_units(conn: AsyncConnection, tenant: UUID, new: Mapping[str, UUID]) -> dict[str, UUID]:
-    """Those that were really new: somebody may have been faster with a code."""
-    added: dict[str, UUID] = {}
-    for code, org_unit_id in sorted(new.items()):
-        statement = (
-            insert(org_units)
-            .values(tenant=tenant, org_unit_id=org_unit_id, code=code, mapped=False)
-            .on_conflict_do_nothing()
-            .returning(org_units.c.org_unit_id)
-        )
-        if (await conn.execute(statement)).one_or_none():
-            added[code] = org_unit_id
-    return added
-
-
-async def lock_units(conn: AsyncConnection, tenant: UUID) -> list[OrgUnit]:
-    """All units, so that nobody moves another one meanwhile: together, two moves could make a circle."""
-    query = select(org_units).where(org_units.c.tenant == tenant).order_by(org_units.c.org_unit_id)
-    return [
-        OrgUnit(
-            org_unit_id=str(row.org_unit_id),
-            code=row.code,
-            mapped=row.mapped,
-            parent_id=str(row.parent_id or ""),
-            head_id=str(row.head_id or ""),
-        )
-        for row in await conn.execute(query.with_for_update())
-    ]
-
-
-async def save_unit(conn: AsyncConnection, tenant: UUID, unit: OrgUnit) -> None:
-    where = (org_units.c.tenant == tenant, org_units.c.org_unit_id == UUID(unit.org_unit_id))
-    values = {
-        "mapped": unit.mapped,
-        "parent_id": UUID(unit.parent_id) if unit.parent_id else None,
-        "head_id": UUID(unit.head_id) if unit.head_id else None,
-    }
-    await conn.execute(update(org_units).where(*where).values(**values))
-
-
-_UNIT = [org_units.c[name] for name in ("org_unit_id", "code", "mapped", "parent_id", "head_id")]
-
-
-async def list_units(conn: AsyncConnection, tenant: UUID) -> list[dict[str, Any]]:
-    count = func.count(people.c.person_id).filter(people.c.status.in_(("active", "on_leave")))
-    query = (
-        select(*_UNIT, count.label("people"))
-        .outerjoin(
-            people, and_(people.c.tenant == org_units.c.tenant, people.c.department == org_units.c.code)
-        )
-        .where(org_units.c.tenant == tenant)
-        .group_by(*_UNIT)
-        .order_by(org_units.c.code)
-    )
-    return [row_dict(row) for row in await conn.execute(query)]
-
-
-# ---- snapshots that wait for a person
-
-
-@dataclass(frozen=True)
-class SnapshotRow:
-    snapshot_id: UUID
-    source: str
-    taken_at: datetime
-    received_at: datetime
-    state: str
-    people: list[dict[str, Any]]
-    listed: int
-    would_deactivate: int
-
-
-_SNAPSHOT = [snapshots.c[f.name] for f in fields(SnapshotRow)]
-
-
-async def add_snapshot(conn: AsyncConnection, tenant: UUID, row: SnapshotRow) -> None:
-    await conn.execute(
-        insert(snapshots).values(tenant=tenant, **{f.name: getattr(row, f.name) for f in fields(row)})
-    )
-
-
-async def snapshot(
-    conn: AsyncConnection, tenant: UUID, snapshot_id: UUID, *, lock: bool = False
-) -> SnapshotRow | None:
-    query = select(*_SNAPSHOT).where(snapshots.c.tenant == tenant, snapshots.c.snapshot_id == snapshot_id)
-    row = (await conn.execute(query.with_for_update() if lock else query)).one_or_none()
-    return SnapshotRow(**row_dict(row)) if row else None
-
-
-async def decide_snapshot(conn: AsyncConnection, tenant: UUID, snapshot_id: UUID, state: str) -> None:
-    """The people listed in it are forgotten: they were only kept to decide on."""
-    where = (snapshots.c.tenant == tenant, snapshots.c.snapshot_id == snapshot_id)
-    values: dict[str, Any] = (
-        {"state": state} if state.startswith("applying") else {"state": state, "people": []}
-    )
-    await conn.execute(update(snapshots).where(*where).values(**values))
-
-
-async def open_snapshots(conn: AsyncConnection, tenant: UUID) -> list[dict[str, Any]]:
-    query = (
-        select(*(c for c in _SNAPSHOT if c.name != "people"))
-        .where(
-            snapshots.c.tenant == tenant,
-            or_(snapshots.c.state.like("held%"), snapshots.c.state.like("applying%")),
-        )
-        .order_by(snapshots.c.received_at)
-    )
-    return [row_dict(row) for row in await conn.execute(query)]
-
-
-# ---- arrays
-
-
-def _any_text(column: ColumnElement[str], values: Collection[str]) -> ColumnElement[bool]:
+def any_text(column: ColumnElement[str], values: Collection[str]) -> ColumnElement[bool]:
     # One parameter, whatever the number of values: IN (…) would be another statement for each.
     return column == any_(literal(list(values), ARRAY(Text)))
 
