@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 import tempfile
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
@@ -31,6 +30,7 @@ from lyceum_kit.envelope import Meta, Record, read_record, to_headers
 from lyceum_kit.feed import FeedReader, Head
 from lyceum_kit.ids import new_id
 from lyceum_kit.topics import feeds
+from lyceum_local.testing import free_port
 
 GENERATION = 1_790_000_000_000
 
@@ -102,12 +102,9 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def settings(folder: Path) -> Settings:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
     return Settings(
         clickhouse_url=SecretStr(f"chdb://{folder}"),
-        analytics_sql_port=port,
+        analytics_sql_port=free_port(),
         analytics_sql_password=SecretStr("open sesame"),
         analytics_sql_seconds=1,
         analytics_sql_memory=100_000_000,

@@ -17,7 +17,7 @@ from analytics.engine import target
 from analytics.settings import Settings
 from lyceum_kit.errors import Unavailable
 from lyceum_kit.feed import FeedReader
-from lyceum_kit.rpc import Peers
+from lyceum_kit.peers import Peers
 from lyceum_kit.service import run_services
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False)

@@ -7,7 +7,7 @@ from analytics.settings import Settings
 from lyceum_kit.feed import FeedReader
 from lyceum_kit.http import make_app
 from lyceum_kit.ids import Clock, utc_now
-from lyceum_kit.rpc import Peers
+from lyceum_kit.peers import Peers
 from lyceum_kit.service import Service
 from lyceum_kit.tokens import Verifier
 

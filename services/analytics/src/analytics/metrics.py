@@ -21,6 +21,10 @@ class Subject:
     view: str
     month: str  # of a row, unless the metric names another moment
 
+    def rows(self, *names: str) -> str:
+        """The view that has all of these dimensions and filters. Departments are joined from people, at a price."""
+        return self.view if "department" in names else f"{self.view}_bare"
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -232,7 +236,8 @@ def by(
         case column:
             key = column
     return Question(
-        f"SELECT toString({key}) AS key, {_pair(of)} FROM {subject.view} WHERE {where} GROUP BY key ORDER BY key",
+        f"SELECT toString({key}) AS key, {_pair(of)} FROM {subject.rows(name, *parameters)}"
+        f" WHERE {where} GROUP BY key ORDER BY key",
         parameters,
     )
 
@@ -253,7 +258,7 @@ def totals(
         questions.append(
             Question(
                 "SELECT row.1 AS key, row.2 AS numerator, row.3 AS denominator FROM"
-                f" (SELECT arrayJoin([{rows}]) AS row FROM (SELECT * FROM {subject.view} WHERE {where}))",
+                f" (SELECT arrayJoin([{rows}]) AS row FROM (SELECT * FROM {subject.rows(*parameters)} WHERE {where}))",
                 parameters,
             )
         )

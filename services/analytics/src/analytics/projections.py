@@ -10,30 +10,18 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from functools import cache
+from operator import attrgetter
 from typing import Any, cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from lyceum_kit.envelope import Record, Undecodable, decode
 from lyceum_kit.topics import feeds, spelled
 
 Columns = dict[str, list[Any]]
 Getter = Callable[[Any], Any]
-
-ENVELOPE = (
-    "generation",
-    "partition",
-    "position",
-    "id",
-    "tenant",
-    "type",
-    "stream",
-    "stream_version",
-    "at",
-    "occurred_at",
-    "decoded",
-)
 
 TEXT, NUMBER = "", 0
 NONE: Any = None
@@ -187,49 +175,63 @@ def table(feed: str) -> str:
 
 def columns(feed: str, records: Sequence[Record]) -> Columns:
     """The records as columns of the feed's table, in their order. Each has readable headers (`meta`)."""
+    metas = [record.meta for record in records if record.meta]
+    assert len(metas) == len(records), "the intake lets no record without headers through"
     rows = len(records)
-    out: Columns = {name: [None] * rows for name in ENVELOPE}
+    at = [_micros(meta.time) for meta in metas]
+    out: Columns = {
+        "generation": [meta.generation for meta in metas],
+        "partition": [meta.partition for meta in metas],
+        "position": [meta.position for meta in metas],
+        "id": [meta.id for meta in metas],
+        "tenant": [meta.tenant for meta in metas],
+        "type": [spelled(meta.type) for meta in metas],
+        "stream": [meta.stream for meta in metas],
+        "stream_version": [meta.version for meta in metas],
+        "at": at,
+        "occurred_at": at.copy(),
+        "decoded": ["unknown-type"] * rows,
+    }
     out |= {name: [default] * rows for name, default in COLUMNS[feed].items()}
-    kinds = feeds()[feed].messages
-    for row, record in enumerate(records):
-        meta = record.meta
-        assert meta, "the intake lets no record without headers through"
-        at = _micros(meta.time)
-        out["generation"][row] = meta.generation
-        out["partition"][row] = meta.partition
-        out["position"][row] = meta.position
-        out["id"][row] = meta.id
-        out["tenant"][row] = meta.tenant
-        out["type"][row] = spelled(meta.type)
-        out["stream"][row] = meta.stream
-        out["stream_version"][row] = meta.version
-        out["at"][row] = out["occurred_at"][row] = at
-        kind = kinds.get(meta.type)
-        if kind is None:
-            out["decoded"][row] = "unknown-type"
-            continue
-        try:
-            message = decode(kind, record)
-        except Undecodable:
-            out["decoded"][row] = "broken"
-            continue
-        out["decoded"][row] = "yes"
-        for column, get in _getters(feed, kind):
-            value = get(message)
-            if value is not None:
-                out[column][row] = value
+    by_type: dict[str, list[int]] = {}
+    for row, meta in enumerate(metas):
+        by_type.setdefault(meta.type, []).append(row)
+    # A type and a column at a time: what differs between columns is decided once, not for each event.
+    for name, its_rows in by_type.items():
+        if kind := feeds()[feed].messages.get(name):
+            messages = _decoded(kind, records, its_rows, out["decoded"])
+            for column, get in _getters(feed, kind):
+                values = out[column]
+                for row, value in zip(messages, map(get, messages.values()), strict=True):
+                    if value is not None:
+                        values[row] = value
     return out
+
+
+def _decoded(
+    kind: type[Message], records: Sequence[Record], rows: Sequence[int], told: list[Any]
+) -> dict[int, Message]:
+    """The messages by row, of those rows that have one; and which those are."""
+    messages: dict[int, Message] = {}
+    for row in rows:
+        try:
+            messages[row] = decode(kind, records[row])
+            told[row] = "yes"
+        except Undecodable:
+            told[row] = "broken"
+    return messages
 
 
 @cache
 def _getters(feed: str, kind: type[Message]) -> tuple[tuple[str, Getter], ...]:
     """How each column is read from a message of this type."""
     own = {*COLUMNS[feed], "occurred_at"}
-    found = dict(_fields(cast("Descriptor", kind.DESCRIPTOR), "", lambda message: message))
+    found = dict(_fields(cast("Descriptor", kind.DESCRIPTOR)))
     return tuple((column, get) for column, get in found.items() if column in own)
 
 
-def _fields(kind: Descriptor, path: str, inside: Getter) -> list[tuple[str, Getter]]:
+def _fields(kind: Descriptor, inside: str = "") -> list[tuple[str, Getter]]:
+    """`inside`: the fields that lead to a message of this kind, each with a dot behind it."""
     getters: list[tuple[str, Getter]] = []
     for field in kind.fields:
         nested = field.message_type
@@ -237,54 +239,54 @@ def _fields(kind: Descriptor, path: str, inside: Getter) -> list[tuple[str, Gett
             if field.is_repeated:
                 getters += _spread(field, inside)
             else:
-                getters += _fields(nested, f"{field.name}.", _into(inside, field.name))
+                getters += _fields(nested, f"{inside}{field.name}.")
             continue
-        column = RENAMED.get(path + field.name, field.name)
+        column = RENAMED.get(inside + field.name, field.name)
         column = "occurred_at" if column in OCCURRED else column
         getters.append((column, _getter(field, inside, is_date=column in DATES)))
     return getters
 
 
-def _into(inside: Getter, name: str) -> Getter:
-    return lambda message: getattr(inside(message), name)
-
-
-def _spread(field: FieldDescriptor, inside: Getter) -> list[tuple[str, Getter]]:
+def _spread(field: FieldDescriptor, inside: str) -> list[tuple[str, Getter]]:
     assert field.message_type is not None
+    items = attrgetter(inside + field.name)
 
     def each(get: Getter) -> Getter:
-        return lambda message: [get(item) for item in getattr(inside(message), field.name)]
+        return lambda message: [get(item) for item in items(message)]
 
     return [
-        (SPREAD[field.name, f.name], each(_value(f, is_date=False)))
+        (SPREAD[field.name, f.name], each(_value(f, "", is_date=False)))
         for f in field.message_type.fields
         if (field.name, f.name) in SPREAD
     ]
 
 
-def _getter(field: FieldDescriptor, inside: Getter, *, is_date: bool) -> Getter:
+def _getter(field: FieldDescriptor, inside: str, *, is_date: bool) -> Getter:
     """A field that can be absent and is gives None: the column keeps its default."""
-    value = _value(field, is_date=is_date)
-    if field.has_presence:
-        return lambda message: value(inside(message)) if inside(message).HasField(field.name) else None
-    return lambda message: value(inside(message))
+    name, value = field.name, _value(field, inside, is_date=is_date)
+    if not field.has_presence:
+        return value
+    if not inside:
+        return lambda message: value(message) if message.HasField(name) else None
+    holder = attrgetter(inside.removesuffix("."))
+    return lambda message: value(message) if holder(message).HasField(name) else None
 
 
-def _value(field: FieldDescriptor, *, is_date: bool) -> Getter:
-    name = field.name
+def _value(field: FieldDescriptor, inside: str, *, is_date: bool) -> Getter:
+    get: Getter = attrgetter(inside + field.name)
     if field.is_repeated:
-        return lambda message: list(getattr(message, name))
+        return lambda message: list(get(message))
     if field.message_type is not None:
-        return lambda message: _within(getattr(message, name).ToMicroseconds())
+        return lambda message: _within(get(message))
     if field.enum_type is not None:
         spelling = _spellings(field)
-        return lambda message: spelling.get(getattr(message, name), str(getattr(message, name)))
+        return lambda message: spelling.get(get(message), str(get(message)))
     if field.cpp_type in (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT):
         # NaN would spoil every mean it enters.
-        return lambda message: number if math.isfinite(number := getattr(message, name)) else None
+        return lambda message: number if math.isfinite(number := get(message)) else None
     if is_date:
-        return lambda message: _date(getattr(message, name))
-    return lambda message: getattr(message, name)
+        return lambda message: _date(get(message))
+    return get
 
 
 def _spellings(field: FieldDescriptor) -> dict[int, str]:
@@ -308,8 +310,12 @@ def _micros(at: datetime) -> int:
     return int(at.replace(microsecond=0).timestamp()) * 1_000_000 + at.microsecond
 
 
-def _within(micros: int) -> int | None:
-    return micros if _micros(FIRST) <= micros <= _micros(LAST) else None
+_EARLIEST, _LATEST = _micros(FIRST), _micros(LAST)
+
+
+def _within(at: Timestamp) -> int | None:
+    micros = at.seconds * 1_000_000 + at.nanos // 1000
+    return micros if _EARLIEST <= micros <= _LATEST else None
 
 
 def size(record: Record) -> int:

@@ -95,7 +95,7 @@ async def drop_off(engine: Engine, tenant: UUID, course_id: str, course_version:
         scope,
     )
     enrolled = await engine.query(
-        "SELECT count() AS enrolled FROM v1_enrollments WHERE tenant = {tenant:UUID}"
+        "SELECT count() AS enrolled FROM v1_enrollments_bare WHERE tenant = {tenant:UUID}"
         " AND course_id = {course:String} AND ({version:Int32} = 0 OR course_version = {version:Int32})",
         scope,
     )
@@ -104,7 +104,7 @@ async def drop_off(engine: Engine, tenant: UUID, course_id: str, course_version:
     progress = await engine.query(
         "SELECT module_id, count() AS started, count(completed_at) AS completed FROM v1_module_progress"
         " WHERE tenant = {tenant:UUID} AND course_id = {course:String} AND ({version:Int32} = 0 OR"
-        " enrollment_id IN (SELECT enrollment_id FROM v1_enrollments WHERE tenant = {tenant:UUID}"
+        " enrollment_id IN (SELECT enrollment_id FROM v1_enrollments_bare WHERE tenant = {tenant:UUID}"
         " AND course_id = {course:String} AND course_version = {version:Int32})) GROUP BY module_id",
         scope,
     )
@@ -121,18 +121,17 @@ async def trend(
 ) -> list[Day]:
     """Enrolments and completions of each of the last `days` days (UTC), today included."""
     first = today - timedelta(days=days - 1)
-    counted: dict[str, dict[date, int]] = {}
     conditions = "".join(f" AND {metrics.FILTERS[name]} = {{{name}:String}}" for name in filters)
-    for name, moment in (("enrolled", "enrolled_at"), ("completed", "completed_at")):
-        rows = await engine.query(
-            f"SELECT toDate(assumeNotNull({moment})) AS day, count() AS events FROM v1_enrollments"
-            f" WHERE tenant = {{tenant:UUID}} AND {moment} >= toDateTime64({{first:String}}, 6, 'UTC'){conditions}"
-            " GROUP BY day",
-            {"tenant": str(tenant), "first": f"{first} 00:00:00", **filters},
-        )
-        counted[name] = {row["day"]: row["events"] for row in rows}
+    rows = await engine.query(
+        "SELECT moment.1 AS what, toDate(assumeNotNull(moment.2)) AS day, count() AS events FROM ("
+        "SELECT arrayJoin([('enrolled', toNullable(enrolled_at)), ('completed', completed_at)]) AS moment"
+        f" FROM {metrics.SUBJECTS['enrollments'].rows(*filters)} WHERE tenant = {{tenant:UUID}}{conditions}"
+        ") WHERE moment.2 >= toDateTime64({first:String}, 6, 'UTC') GROUP BY what, day",
+        {"tenant": str(tenant), "first": f"{first} 00:00:00", **filters},
+    )
+    counted = {(row["what"], row["day"]): row["events"] for row in rows}
     every = [first + timedelta(days=n) for n in range(days)]
-    return [Day(day, counted["enrolled"].get(day, 0), counted["completed"].get(day, 0)) for day in every]
+    return [Day(day, *(counted.get((what, day), 0) for what in ("enrolled", "completed"))) for day in every]
 
 
 def _label(key: str, by: str, titles: Mapping[str, str]) -> str:
