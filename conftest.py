@@ -3,7 +3,6 @@
 import os
 import secrets
 import shutil
-import socket
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ from lyceum_kit.migrations import upgrade_async
 from lyceum_kit.settings import KitSettings
 from lyceum_local import config, kafka, postgres, web
 from lyceum_local.paths import CONTRACTED, SERVICES, cache_folder
+from lyceum_local.testing import free_port
 
 
 def pytest_configure() -> None:
@@ -158,9 +158,3 @@ async def browser() -> AsyncIterator[Browser]:
 
 def _url(server: str, user: str, password: str, name: str) -> str:
     return f"postgresql://{user}:{password}@{server.rpartition('@')[2].partition('/')[0]}/{name}"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -8,8 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
@@ -122,6 +124,43 @@ def test_two_installations_that_start_at_once_have_ports_of_their_own(tmp_path: 
         first = configuration.create(tmp_path / "one", claim=one)
         second = configuration.create(tmp_path / "other", claim=other)
     assert not set(first.ports.values()) & set(second.ports.values())
+
+
+@pytest.mark.parametrize(
+    ("says", "status"), [(b"{}", 200), (b'{"title": "Unknown client"}', 401)], ids=["a stranger", "another's"]
+)
+def test_who_took_our_port_is_not_taken_for_ours(
+    installation: configuration.Config, says: bytes, status: int
+) -> None:
+    class Anybody(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._answer(200, b"{}")  # ready, it says
+
+        def do_POST(self) -> None:
+            self._answer(status, says)
+
+        def _answer(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with (
+        ThreadingHTTPServer(("127.0.0.1", 0), Anybody) as server,
+        socket.create_server(("127.0.0.1", 0)) as broker,
+    ):
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        ports = installation.ports | {"app": server.server_port, "kafka": broker.getsockname()[1]}
+        with pytest.raises(
+            lifecycle.LifecycleError, match="is not of this installation: identity gave the operator no"
+        ):
+            lifecycle.wait_until_ready(
+                replace(installation, ports=ports), psutil.Process(), patience=1, step=lambda _: None
+            )
+        server.shutdown()
 
 
 def test_the_form_of_an_installation_is_kept(installation: configuration.Config) -> None:

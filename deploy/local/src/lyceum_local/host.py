@@ -13,6 +13,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from lyceum_kit import collector
 from lyceum_kit.service import Service, run_services
 from lyceum_kit.serving import HttpServers
 from lyceum_local.config import Config, load, web_build
@@ -44,11 +45,6 @@ def gateway(config: Config, inside: dict[str, Any]) -> Gateway:
     )
 
 
-def _built() -> None:
-    gc.freeze()
-    gc.enable()
-
-
 async def run(config: Config, part: str) -> None:
     if part == "gateway":
         app = gateway(config, {})
@@ -56,17 +52,14 @@ async def run(config: Config, part: str) -> None:
         servers = HttpServers(settings, app, [config.ports["app"], config.ports["content"]])
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, servers.stop)
-        _built()
+        collector.settle()
         await servers.run()
     elif part == "ledger":
         services = [build(config, name) for name in LEDGER_SERVICES]
         app = gateway(config, {s.name: s.http for s in services})
-        _built()
         await run_services(services, app=app, more_ports=[config.ports["content"]])
     else:
-        services = [build(config, part)]
-        _built()
-        await run_services(services)
+        await run_services([build(config, part)])
 
 
 def main() -> None:
@@ -77,7 +70,7 @@ def main() -> None:
     config = load(arguments.data)
     if config is None:
         raise SystemExit(f"there is no installation in {arguments.data}: run ./lyceum up")
-    # What is imported stays for ever: looking through it again and again would only slow the start and every request.
+    # Until collector.settle(): what is imported stays, and looking through it would only slow the start.
     gc.disable()
     asyncio.run(run(config, arguments.part))
 

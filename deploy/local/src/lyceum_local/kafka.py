@@ -70,6 +70,8 @@ background.threads=2
 group.initial.rebalance.delay.ms=0
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=500
+# Nothing follows the controller here: its log need not be written to when nothing happens.
+metadata.max.idle.interval.ms=60000
 """
 
 LOGGING = (

@@ -19,7 +19,7 @@ from lyceum_local import config as configuration
 from lyceum_local import kafka, postgres, supervisor, web
 from lyceum_local.config import Config
 from lyceum_local.paths import SERVICES, cache_folder
-from lyceum_local.remote import readiness
+from lyceum_local.remote import Operator, PlatformError, readiness
 
 Say = Callable[[str], None]
 
@@ -122,7 +122,7 @@ def wait_until_ready(config: Config, process: psutil.Process, *, patience: float
     waiting: dict[str, str] = dict.fromkeys(("kafka", *SERVICES), "not asked yet")
     while waiting:
         for part in list(waiting):
-            ready, told = _listens(config.ports["kafka"]) if part == "kafka" else readiness(config, part)
+            ready, told = _asked(config, part)
             if ready:
                 del waiting[part]
                 step(f"{part} is ready")
@@ -137,6 +137,26 @@ def wait_until_ready(config: Config, process: psutil.Process, *, patience: float
             raise LifecycleError(_why_not(config, waiting))
         if waiting:
             time.sleep(0.1)
+
+
+def _asked(config: Config, part: str) -> tuple[bool, str]:
+    match part:
+        case "kafka":
+            return _listens(config.ports["kafka"])
+        case "identity":
+            ready, told = readiness(config, part)
+            return _ours(config) if ready else (False, told)
+        case _:
+            return readiness(config, part)
+
+
+def _ours(config: Config) -> tuple[bool, str]:
+    """Whoever took our port while the parts were starting may say that it is ready, too; but it does not know us."""
+    try:
+        Operator(config)
+    except PlatformError as e:
+        return False, f"who answers on port {config.ports['app']} is not of this installation: {e}"
+    return True, ""
 
 
 def _listens(port: int) -> tuple[bool, str]:

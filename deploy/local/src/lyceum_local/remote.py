@@ -55,9 +55,10 @@ class Operator:
             headers={"Content-Type": "application/x-www-form-urlencoded"},
             body=urlencode(form),
         )
-        if status != 200:
-            raise PlatformError(f"identity gave the operator no token: {_told(status, text)}")
-        self._token: str = json.loads(text)["access_token"]
+        try:
+            self._token = str(json.loads(text)["access_token"])
+        except (ValueError, KeyError, TypeError):  # a refusal, or whatever else listens there
+            raise PlatformError(f"identity gave the operator no token: {_told(status, text)}") from None
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
@@ -84,8 +85,8 @@ class Operator:
 def _told(status: int, text: str) -> str:
     """The platform's own words from a problem document."""
     try:
-        problem = json.loads(text)
-    except ValueError:
+        problem = dict(json.loads(text))
+    except (ValueError, TypeError):
         return f"{status}: {text[:400]}"
     if red := problem.get("red"):
         return "; ".join(f"{part}: {why}" for part, why in red.items())

@@ -1,6 +1,7 @@
 """When something went wrong, or before it does: parked, rebuild, backup, restore, reconcile, vacuum."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from lyceum_local import backup as backups
 from lyceum_local import config as configuration
 from lyceum_local import supervisor
 from lyceum_local.cli.terminal import Data, Service, app, console, folder, group, installed, known, stop
-from lyceum_local.paths import SERVICES
+from lyceum_local.paths import LEDGER_SERVICES, SERVICES
 from lyceum_local.remote import Operator
 
 parked_app = group("parked", "Events that could not be handled.")
@@ -128,6 +129,8 @@ def reconcile(
     """After a restore: show where services and ledgers have different histories, and mend it."""
     operator = Operator(installed(data))
     some = [known(service)] if service else SERVICES
+    with console.status("Waiting for the relays"):
+        let_relays_look(operator, [name for name in some if name in LEDGER_SERVICES])
     wrong = [name for name in some if show_reconciliation(operator, name, "GET")]
     if not wrong:
         console.print("Everything agrees.")
@@ -137,6 +140,18 @@ def reconcile(
     left = [name for name in wrong if show_reconciliation(operator, name, "POST")]
     if left:
         stop(f"Not mended: {', '.join(left)}.")
+
+
+def let_relays_look(operator: Operator, services: Sequence[str], *, seconds: float = 20) -> None:
+    """Just after a start a relay has not held its ledger against Kafka yet. What it mends by itself, such as a ledger
+    that was restored and has not gone on, is no question to ask anybody. Not for ever: Kafka may be down."""
+    end = time.monotonic() + seconds
+    for service in services:
+        while time.monotonic() < end:
+            relay = operator.call("GET", f"/api/{service}/system/feeds")["relay"]
+            if relay["active"] or relay["error"].startswith("red:"):
+                break
+            time.sleep(0.2)
 
 
 def show_reconciliation(operator: Operator, service: str, method: str) -> bool:

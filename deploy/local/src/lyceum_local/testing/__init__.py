@@ -2,13 +2,15 @@
 
 import asyncio
 import os
+import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ import httpx
 import psutil
 from clickhouse_connect.driver.client import Client
 
+from lyceum_local import config as configuration
 from lyceum_local import lifecycle, supervisor
 from lyceum_local.config import Config
 from lyceum_local.paths import SERVICES
@@ -134,6 +137,8 @@ class Platform:
             check=False,
         )
         assert ran.returncode == 0, f"{arguments}\n{ran.stdout}\n{ran.stderr}"
+        # `up` takes other ports where somebody took ours meanwhile.
+        self.config = configuration.load(self.config.data) or self.config
         return ran.stdout
 
     def part(self, name: str) -> psutil.Process:
@@ -188,6 +193,16 @@ def operators_sql(config: Config) -> Generator[Client]:
         yield client
     finally:
         client.close()
+
+
+def free_port() -> int:
+    """On this machine, for whoever binds it, now or once more later: below those that connections get from the system, one
+    of which could sit on it while a server restarts."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _up(data: Path, variables: Mapping[str, str], *, split: bool | None) -> Config:

@@ -27,7 +27,7 @@ import yaml
 from lyceum_local.config import Config, Secrets
 from lyceum_local.paths import repository
 from lyceum_local.postgres import die_with_parent
-from lyceum_local.testing import Platform
+from lyceum_local.testing import Platform, free_port
 
 OVERLAYS = repository() / "deploy" / "k8s" / "overlays"
 # The environment's own first: it comes with the tools for tests, and a machine may have none.
@@ -53,6 +53,29 @@ class ClusterError(Exception):
 def render(folder: Path) -> list[dict[str, Any]]:
     """What `kubectl kustomize` makes of a folder."""
     return [document for document in yaml.safe_load_all(_kubectl("kustomize", str(folder))) if document]
+
+
+def versions() -> set[str]:
+    """Of APIs that the cluster has: `apps/v1`, and those of operators whose definitions it was given."""
+    return set(_kubectl("api-versions").split())
+
+
+@contextmanager
+def fresh_namespace() -> Generator[str]:
+    name = f"lyceum-{uuid4().hex[:8]}"
+    _kubectl("create", "namespace", name)
+    try:
+        yield name
+    finally:
+        _kubectl("delete", "namespace", name, "--wait=false")
+
+
+def try_out(namespace: str, documents: Sequence[Mapping[str, Any]]) -> None:
+    """Have the API server check them, and keep nothing. Raises ClusterError for what it would refuse, and for a field
+    that it does not know."""
+    there = [{**d, "metadata": {**d["metadata"], "namespace": namespace}} for d in documents]
+    asked = ("apply", "--server-side", "--dry-run=server", "--validate=strict", "--filename=-")
+    _kubectl(*asked, text=yaml.safe_dump_all(there))
 
 
 def _kubectl(*arguments: str, text: str | None = None, seconds: float = 120) -> str:
@@ -188,7 +211,7 @@ def applied(overlay: str = "dev", *, kept: str = "") -> Generator[Cluster]:
     if KUBECTL is None:
         raise ClusterError("kubectl was not found")
     namespace = kept or f"lyceum-{uuid4().hex[:8]}"
-    ports = {name: _free_port() for name in ("app", "content", "postgres", "clickhouse")}
+    ports = {name: free_port() for name in ("app", "content", "postgres", "clickhouse")}
     ports |= _ports_before(kept) if kept else {}
     folder = Path(tempfile.mkdtemp(prefix="lyceum-k8s-"))
     (folder / "kustomization.yaml").write_text(
@@ -267,9 +290,3 @@ def _listening(port: int, *, seconds: float = 60) -> None:
             if time.monotonic() > end:
                 raise
             time.sleep(0.1)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

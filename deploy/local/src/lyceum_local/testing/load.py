@@ -24,6 +24,7 @@ import httpx
 from lyceum_local.testing import Platform, Tenant
 from lyceum_local.testing.package import scorm12
 
+TAKEN = {"200", "201", "202", "204"}
 IN_FLIGHT = 8  # hires without an answer: on a slow machine HR waits, rather than pile up
 PAGES = 4  # of the SCORM module; each is a commit
 QUIZ: dict[str, Any] = {
@@ -98,6 +99,10 @@ class Load:
         async with asyncio.timeout(seconds):
             while not reached(self):  # noqa: ASYNC110 - any answer may change what it asks
                 await asyncio.sleep(0.02)
+
+    async def more_hired(self, count: int) -> None:
+        goal = len(self.hired) + count
+        await self.until(lambda it: len(it.hired) > goal)
 
     async def deliver_rest(self) -> None:
         """HR sends again what was never answered 2xx, the first of those while the platform comes up."""
