@@ -79,6 +79,16 @@ async def find(page: Page) -> None:
     await page.get_by_role("textbox", name="Page or course").fill("se")
 
 
+async def find_nothing_yet(page: Page) -> None:
+    await find(page)
+    await page.get_by_text("Looking through the courses").wait_for()
+
+
+async def find_in_vain(page: Page) -> None:
+    await find(page)
+    await page.get_by_text("not available right now").wait_for()
+
+
 async def open_menu(page: Page) -> None:
     await page.set_viewport_size({"width": 320, "height": 720})
     await page.get_by_role("button", name="Open the menu").click()
@@ -107,6 +117,7 @@ async def why(page: Page) -> None:
     await page.get_by_text("Why do I have this?").first.click()
 
 
+COURSES = "**/api/catalog/courses?*"
 TODAY = "**/api/enrollment/today"
 IDENTITY_FEEDS = "**/api/identity/system/feeds"
 SCENES = (
@@ -119,6 +130,10 @@ SCENES = (
     Scene("today-loading", "Ada", "/", "Hello, Ada Lovelace", routes=((TODAY, never),)),
     Scene("today-unavailable", "Ada", "/", "not available right now", routes=((TODAY, unavailable),)),
     Scene("find", "Ada", "/", "Recently completed", find),
+    Scene("find-loading", "Ada", "/", "Recently completed", find_nothing_yet, routes=((COURSES, never),)),
+    Scene(
+        "find-unavailable", "Ada", "/", "Recently completed", find_in_vain, routes=((COURSES, unavailable),)
+    ),
     Scene("menu", "Grace", "/", "Due", open_menu),
     Scene("catalogue", "Ada", "/catalog", "Sales Essentials"),
     Scene("catalogue-nothing-fits", "Ada", "/catalog?q=zzz", "No course fits"),

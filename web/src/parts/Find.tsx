@@ -2,29 +2,38 @@
 import { Modal, TextInput } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
-import { type KeyboardEvent, useRef, useState } from "react";
+import { type KeyboardEvent, useEffect, useRef, useState } from "react";
 import type { Role } from "../api/identity";
 import { pagesFor } from "../pages";
 import { coursesQuery } from "../queries";
 import { Icon } from "./Icon";
+import { Failure } from "./States";
 
 export function Find({ close, roles }: { close: () => void; roles: Role[] }) {
   const [typed, setTyped] = useState("");
   const list = useRef<HTMLUListElement>(null);
-  const courses = useQuery(coursesQuery()).data ?? [];
+  const { data: courses = [], isPending, error, refetch } = useQuery(coursesQuery());
+  const [entered, setEntered] = useState(false); // before the courses were here: the first is opened when they are
   const fits = (text: string) => text.toLowerCase().includes(typed.trim().toLowerCase());
   const pages = pagesFor(roles)
     .flatMap((group) => group.pages)
     .filter((page) => fits(page.title));
   const found = courses.filter((course) => fits(course.title)).slice(0, 8);
 
+  useEffect(() => {
+    if (!entered || isPending) return;
+    setEntered(false);
+    list.current?.querySelector("a")?.click();
+  }, [entered, isPending]);
+
   const move = (event: KeyboardEvent) => {
     const links = [...(list.current?.querySelectorAll("a") ?? [])];
     const at = links.indexOf(document.activeElement as HTMLAnchorElement);
     if (event.key === "ArrowDown") links[Math.min(at + 1, links.length - 1)]?.focus();
     else if (event.key === "ArrowUp") links[Math.max(at - 1, 0)]?.focus();
-    else if (event.key === "Enter" && at < 0) links[0]?.click();
-    else return;
+    else if (event.key !== "Enter" || !(event.target instanceof HTMLInputElement)) return;
+    else if (links[0]) links[0].click();
+    else setEntered(isPending);
     event.preventDefault();
   };
 
@@ -44,7 +53,10 @@ export function Find({ close, roles }: { close: () => void; roles: Role[] }) {
           aria-label="Page or course"
           placeholder="Page or course"
           value={typed}
-          onChange={(event) => setTyped(event.currentTarget.value)}
+          onChange={(event) => {
+            setTyped(event.currentTarget.value);
+            setEntered(false);
+          }}
           leftSection={<Icon name="search" size={16} />}
         />
         <ul className="plain find-list" ref={list}>
@@ -63,7 +75,12 @@ export function Find({ close, roles }: { close: () => void; roles: Role[] }) {
             </li>
           ))}
         </ul>
-        {pages.length + found.length === 0 && <p className="soft">Nothing is called that.</p>}
+        {error && <Failure error={error} retry={() => void refetch()} />}
+        {!error && pages.length + found.length === 0 && (
+          <p className="soft" role="status">
+            {isPending ? "Looking through the courses …" : "Nothing is called that."}
+          </p>
+        )}
       </div>
     </Modal>
   );
