@@ -23,7 +23,7 @@ from lyceum_kit import db, intake, progress
 from lyceum_kit.envelope import Meta, Record
 from lyceum_kit.http import Model, allow, make_app
 from lyceum_kit.ledger import Ledger, Tx
-from lyceum_kit.rpc import Peers
+from lyceum_kit.peers import Peers
 from lyceum_kit.service import Service, run_services
 from lyceum_kit.settings import KitSettings
 from lyceum_kit.testing import FixedToken

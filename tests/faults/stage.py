@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections import defaultdict
@@ -25,17 +24,12 @@ from lyceum_kit.testing import TestKeys
 from lyceum_kit.tokens import Kind
 from lyceum_kit.topics import feeds
 from lyceum_local.postgres import die_with_parent, with_database
+from lyceum_local.testing import free_port
 from tests.faults import node
 from tests.faults.wire import Wire
 
 FEED = feeds()["identity"]
 PRODUCER, CONSUMER = "identity", "enrollment"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Database(Protocol):

@@ -1,10 +1,10 @@
 """Processes that die or freeze at the moments that matter: every effect exactly once, in the order of its stream."""
 
 import asyncio
-import itertools
 import random
 import signal
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import httpx
@@ -24,17 +24,17 @@ class Reaper:
 
     stage: Stage
     chance: random.Random
-    most: int  # deaths of a node that it arranges
     likely: float = 1
+    reaping: bool = True
     deaths: Counter[str] = field(default_factory=Counter[str])
 
     async def keep(self, node: Node, points: dict[str, float]) -> None:
         """Until cancelled."""
-        for death in itertools.count():
+        while True:
             fewest = min(self.deaths[p] for p in points)  # so that few deaths are at many moments
             point = self.chance.choice([p for p in points if self.deaths[p] == fewest])
             how = f"{point}:{min(points[point] * self.likely, 1)}"
-            node.start(**({"LYCEUM_FAILPOINT": how} if death < self.most else {}))
+            node.start(**({"LYCEUM_FAILPOINT": how} if self.reaping else {}))
             while node.alive:
                 await asyncio.sleep(0.1)
             assert node.process.returncode == -signal.SIGKILL, node.log.read_text()[-4000:]
@@ -44,24 +44,31 @@ class Reaper:
 @dataclass(frozen=True)
 class Size:
     keys: int
-    each: int
+    each: int  # events of a key, at least
     pause: float  # between two events of a key, at most
     consumers: int
     gaps: float  # seconds between two losses on the wire
-    deaths: int  # of a node, at most
     likely: float  # how much likelier than in a long run
+    # Until when writing goes on: chance decides who dies, and a run in which nobody did would prove nothing.
     redeliveries: int
-    points: int  # moments at which somebody must have died
+    points: int  # moments at which somebody died
+    seconds: float  # in which that must have happened
 
 
-SHORT = Size(keys=10, each=8, pause=0.5, consumers=1, gaps=3, deaths=4, likely=5, redeliveries=5, points=3)
-LONG = Size(keys=50, each=40, pause=8, consumers=2, gaps=10, deaths=25, likely=1, redeliveries=50, points=7)
+SHORT = Size(keys=10, each=8, pause=0.5, consumers=1, gaps=3, likely=5, redeliveries=5, points=3, seconds=120)
+LONG = Size(
+    keys=50, each=40, pause=8, consumers=2, gaps=10, likely=1, redeliveries=50, points=7, seconds=1200
+)
 
 
 @pytest.mark.parametrize("size", [SHORT, pytest.param(LONG, marks=pytest.mark.faults)], ids=["short", "long"])
 async def test_whoever_dies_every_effect_happens_once_and_in_order(stage: Stage, size: Size) -> None:
     chance = random.Random(1)
-    reaper = Reaper(stage, chance, size.deaths, size.likely)
+    reaper = Reaper(stage, chance, size.likely)
+
+    def enough() -> bool:
+        return stage.redeliveries() >= size.redeliveries and len(reaper.deaths) >= size.points
+
     producer = stage.add(PRODUCER)
     consumers = [stage.add(CONSUMER) for _ in range(size.consumers)]
     keepers = [asyncio.create_task(reaper.keep(producer, PRODUCERS))]
@@ -69,9 +76,12 @@ async def test_whoever_dies_every_effect_happens_once_and_in_order(stage: Stage,
     losses = asyncio.create_task(_lose_records(stage, size.gaps))
     keys = [f"k{n}" for n in range(size.keys)]
     try:
-        await asyncio.gather(*(_write(stage, producer, key, size, chance) for key in keys))
+        async with asyncio.timeout(size.seconds):  # enough, by then
+            written = await asyncio.gather(
+                *(_write(stage, producer, key, size, chance, enough) for key in keys)
+            )
         losses.cancel()
-        reaper.most = 0  # whoever dies from now on starts for good
+        reaper.reaping = False  # whoever dies from now on starts for good
         await stage.caught_up(seconds=120)
     finally:
         for task in (losses, *keepers):
@@ -80,16 +90,23 @@ async def test_whoever_dies_every_effect_happens_once_and_in_order(stage: Stage,
     assert all(isinstance(e, asyncio.CancelledError) for e in ended), ended
 
     assert await stage.parked() == []
-    assert await stage.effects() == {key: list(range(1, size.each + 1)) for key in keys}
-    assert stage.redeliveries() >= size.redeliveries
-    assert len(reaper.deaths) >= size.points, reaper.deaths
+    assert await stage.effects() == {key: list(range(1, n + 1)) for key, n in zip(keys, written, strict=True)}
 
 
-async def _write(stage: Stage, producer: Node, key: str, size: Size, chance: random.Random) -> None:
-    """By HTTP, asking again until it is said to be there."""
+async def _write(
+    stage: Stage,
+    producer: Node,
+    key: str,
+    size: Size,
+    chance: random.Random,
+    enough: Callable[[], bool],
+) -> int:
+    """By HTTP, asking again until it is said to be there. How many were written."""
     headers = {"Authorization": f"Bearer {stage.token('service', tenant=stage.tenant)}"}
     async with httpx.AsyncClient(base_url=f"{producer.http}/api/identity", headers=headers) as http:
-        for seq in range(1, size.each + 1):
+        seq = 0
+        while seq < size.each or not enough():
+            seq += 1
             await asyncio.sleep(chance.uniform(0, size.pause))
 
             async def written(seq: int = seq) -> bool:
@@ -101,6 +118,7 @@ async def _write(stage: Stage, producer: Node, key: str, size: Size, chance: ran
                 return answer.status_code == 201
 
             await eventually(written, seconds=120, what=f"{key} {seq} is written")
+        return seq
 
 
 async def _lose_records(stage: Stage, every: float) -> None:
@@ -150,7 +168,7 @@ async def test_an_event_that_kills_its_process_is_parked_in_the_end(stage: Stage
     keys = [f"k{n}" for n in range(20)]
     await stage.produce(keys, 10, deeds={("k7", 5): "die"})
     await stage.sent()
-    reaper = Reaper(stage, random.Random(1), most=0)
+    reaper = Reaper(stage, random.Random(1), reaping=False)
     keeper = asyncio.create_task(reaper.keep(stage.add(CONSUMER), {"none": 0}))
     try:
         await stage.caught_up(seconds=300)

@@ -4,7 +4,6 @@
 # (confluent-kafka is annotated in part only)
 
 import asyncio
-from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -70,7 +69,7 @@ async def test_a_position_beyond_the_head_changes_nothing_and_raises_an_alarm(st
     (last,) = [r for r in await stage.wire.records() if r.position == 5]
     assert last.meta
     # As good as a forger can make it: the next number, the true predecessor.
-    forged = replace(last.meta, id=uuid4(), version=6, position=6, previous=last.id)
+    forged = last.meta._replace(id=uuid4(), version=6, position=6, previous=last.id)
     await stage.wire.write(last.partition, [(last.key.encode(), last.value, to_headers(forged))])
 
     async def alarmed() -> bool:

@@ -4,8 +4,8 @@ from typing import get_args
 
 import pytest
 
-from tests.faults.simulation.engine import Bug
 from tests.faults.simulation.services import School
+from tests.faults.simulation.stores import Bug
 
 STEPS = 600
 BUGS = [bug for bug in get_args(Bug) if bug]

@@ -9,19 +9,23 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from aiokafka.cluster import ClusterMetadata
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from fastapi import APIRouter
+from faststream.kafka import KafkaBroker
+from prometheus_client import REGISTRY
 from sqlalchemy import text
 
 from lyceum.identity.v1.events_pb2 import OrgUnitCreated
-from lyceum_kit import db, schema, service, wire
+from lyceum_kit import db, relay, schema, service, wire
 from lyceum_kit.envelope import Meta
 from lyceum_kit.errors import Unavailable
 from lyceum_kit.feed import FeedSource, event_feed
 from lyceum_kit.http import make_app
 from lyceum_kit.ledger import Ledger, Tx
-from lyceum_kit.rpc import Peers, make_server
+from lyceum_kit.peers import Peers
+from lyceum_kit.rpc import make_server
 from lyceum_kit.service import Service, Workers
 from lyceum_kit.settings import KitSettings
 from lyceum_kit.testing import FixedToken, TestKeys
@@ -188,10 +192,60 @@ async def test_readiness_tells_when_a_consumer_stands(world: World, monkeypatch:
             await conn.execute(text("SELECT * FROM progress FOR UPDATE"))
             await world.produce(1, first=1)
             await turns_red(enrollment, "Behind and not moving: identity/")
+            monkeypatch.setattr(wire, "TAIL_CHECK", 60)
+            before = standing()
+            async with asyncio.timeout(10):
+                while standing() == before:  # the last look in a minute
+                    await asyncio.sleep(0.05)
         await world.reached(2)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(5):  # the transaction is seen before the process knows of its end
             while await red(enrollment):
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.01)
+
+
+async def test_a_fenced_broker_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def names_no_broker(*_: object) -> None:
+        """What a broker answers while its controller thinks it dead, as just after a freeze."""
+
+    identity = world.workers["identity"]
+    with monkeypatch.context() as fenced:
+        fenced.setattr(ClusterMetadata, "update_metadata", names_no_broker)
+        async with world.running("identity"):
+            await world.produce(1)
+            async with asyncio.timeout(20):
+                while "No broker is active yet" not in identity.relay.status.error:
+                    await asyncio.sleep(0.05)
+            fenced.undo()
+            async with asyncio.timeout(20):
+                while any(h.head > h.sent for h in await _heads(world)):
+                    await asyncio.sleep(0.05)
+
+
+async def test_what_fails_in_the_background_starts_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And ends nothing else: all five services may share the process."""
+    broken = {"relay", "subscription"}
+    ensure_topics, start = relay.ensure_topics, KafkaBroker.start
+
+    async def relay_once_broken(*of: Any) -> None:
+        if "relay" in broken:
+            broken.remove("relay")
+            raise RuntimeError("a bug")
+        await ensure_topics(*of)
+
+    async def start_once_broken(broker: KafkaBroker) -> None:
+        if "subscription" in broken:
+            broken.remove("subscription")
+            raise RuntimeError("a bug")
+        await start(broker)
+
+    monkeypatch.setattr(relay, "ensure_topics", relay_once_broken)
+    monkeypatch.setattr(KafkaBroker, "start", start_once_broken)
+    async with world.running():
+        await world.produce(20)
+        assert await world.reached(20) == list(range(20))
+    assert not broken
 
 
 async def turns_red(workers: Workers, why: str) -> None:
@@ -199,6 +253,10 @@ async def turns_red(workers: Workers, why: str) -> None:
         while not (told := await red(workers)).startswith(why):
             assert told == ""
             await asyncio.sleep(0.1)
+
+
+def standing() -> float | None:
+    return REGISTRY.get_sample_value("lyceum_feed_standing_seconds", {"consumer": "enrollment"})
 
 
 async def red(workers: Workers) -> str:

@@ -31,6 +31,8 @@ CHECKS = [
 ]
 # Undertakings of the operator, each with tests of its own.
 NOT_TRIED = {"POST /api/analytics/system/rebuild", "POST /api/identity/keys/rotate"}
+# What the server's parser says of headers that are not HTTP/1.1, before anything of ours is asked.
+NO_HTTP = "Invalid HTTP request received."
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +69,9 @@ def conforms(platform: Platform, service: str, headers: dict[str, str], *, examp
                 suppress_health_check=[*HealthCheck.__members__.values()],
             )
             def check(case: Case) -> None:
-                case.call_and_validate(headers=headers, checks=CHECKS)
+                answer = case.call(headers=headers)
+                if answer.text != NO_HTTP:
+                    case.validate_response(answer, checks=CHECKS)
 
             try:
                 check()

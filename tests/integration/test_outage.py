@@ -27,14 +27,14 @@ async def under_load(platform: Platform) -> AsyncGenerator[Load]:
     async with load.running(hires=25, learners=4):
         await load.until(lambda it: len(it.hired) > 10)
         yield load
-        hired = len(load.hired)
-        await load.until(lambda it: len(it.hired) > hired + 10)
+        await load.more_hired(10)
     await load.deliver_rest()
     await platform.settled()
     assert [*load.broken, *await audit(platform.config), *await load.discrepancies()] == []
     async with platform.http() as http:
         for service in ("identity", "enrollment", "assessment", "analytics"):
-            assert (await readiness(http, service)).status_code == 200
+            answer = await readiness(http, service)
+            assert answer.status_code == 200, (service, answer.text)
 
 
 @asynccontextmanager
@@ -64,8 +64,8 @@ async def test_the_broker_is_frozen_and_every_write_is_taken(breakable: Platform
     async with under_load(breakable) as load, breakable.http() as http:
         kafka.suspend()
         try:
-            began, hired, answers = time.monotonic(), len(load.hired), load.answers.copy()
-            await load.until(lambda it: len(it.hired) > hired + 10)
+            began, answers = time.monotonic(), load.answers.copy()
+            await load.more_hired(10)
             assert not {a for a in load.answers - answers if not a.startswith("2")}
             assert (await readiness(http, "identity")).status_code == 200, (
                 "not sent for a moment is no trouble"
@@ -95,8 +95,8 @@ async def test_postgresql_restarts_and_says_so_meanwhile(breakable: Platform, se
 async def test_analytics_dies_and_nobody_else_notices(breakable: Platform, seconds: float) -> None:
     async with under_load(breakable) as load, breakable.http() as http:
         async with gone(breakable, "analytics", signal.SIGKILL, seconds):
-            hired, answers = len(load.hired), load.answers.copy()
-            await load.until(lambda it: len(it.hired) > hired + 10)
+            answers = load.answers.copy()
+            await load.more_hired(10)
             assert not {a for a in load.answers - answers if not a.startswith("2")}
             for path in ("readyz", "overview"):
                 red = await http.get(f"/api/analytics/{path}")

@@ -12,12 +12,12 @@ from typing import Literal
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, Request, expect
+from playwright.async_api import Browser, Page, Request, Route, expect
 
 from lyceum_local.testing import Platform
 from lyceum_local.testing.school import open_school
 from tests.integration.pages.keyboard import Keyboard
-from tests.integration.pages.scenes import SCENES, WAITING, Scene
+from tests.integration.pages.scenes import COURSES, SCENES, WAITING, Scene
 from tests.integration.pages.stage import Stage, newcomer, populate
 
 pytestmark = pytest.mark.browser
@@ -208,3 +208,19 @@ async def test_a_learner_needs_no_mouse(stage: Stage, browser: Browser) -> None:
 
         await keys.find("record")
         await page.get_by_role("table").get_by_text("Code of conduct quiz").wait_for()
+
+
+async def test_enter_before_the_courses_are_there_opens_the_one_found(stage: Stage, browser: Browser) -> None:
+    answer = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await answer.wait()
+        await route.continue_()
+
+    async with stage.page(browser, "Omar") as page:
+        await page.route(COURSES, late)
+        await page.goto("/")
+        await Keyboard(page).find("Security")
+        await page.get_by_text("Looking through the courses").wait_for()
+        answer.set()
+        await page.get_by_role("heading", name="Security Protocols 101", level=1).wait_for()

@@ -51,8 +51,7 @@ async def test_topics_that_come_again_and_a_projector_that_dies_change_no_number
         for _ in range(times):
             async with nobody_projects(breakable):
                 await forget_offsets(breakable)
-            hired = len(load.hired)
-            await load.until(lambda it, hired=hired: len(it.hired) > hired + 15)
+            await load.more_hired(15)
             await kill(breakable, "analytics")  # in the middle of what comes again
     await load.deliver_rest()
     await breakable.settled()

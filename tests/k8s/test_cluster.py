@@ -33,8 +33,7 @@ async def under_load(cluster: Cluster) -> AsyncGenerator[Load]:
     async with load.running(hires=4, learners=2):
         await load.until(lambda it: len(it.hired) > 5 and any(p.kept for p in it.learners.values()))
         yield load
-        hired = len(load.hired)
-        await load.until(lambda it: len(it.hired) > hired + 5)
+        await load.more_hired(5)
     await load.deliver_rest()
     await asyncio.to_thread(cluster.reach)
     await cluster.platform.settled(seconds=300)

@@ -2,7 +2,6 @@
 databases, backed up and restored."""
 
 import asyncio
-import socket
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -24,12 +23,14 @@ from lyceum_kit.feed import FeedSource, event_feed
 from lyceum_kit.http import make_app
 from lyceum_kit.intake import Place
 from lyceum_kit.ledger import Ledger, Tx
-from lyceum_kit.rpc import Peers, make_server
+from lyceum_kit.peers import Peers
+from lyceum_kit.rpc import make_server
 from lyceum_kit.service import Service, Workers
 from lyceum_kit.settings import KitSettings
 from lyceum_kit.testing import FixedToken, TestKeys
 from lyceum_kit.topics import feeds
 from lyceum_local import postgres
+from lyceum_local.testing import free_port
 
 TENANT = UUID("01990000-0000-7000-8000-000000000001")
 FEED = feeds()["identity"]
@@ -217,9 +218,3 @@ async def create_tables(made: Any) -> None:
     async with owner.begin() as conn:
         await conn.run_sync(create)
     await owner.dispose()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

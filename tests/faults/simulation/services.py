@@ -26,7 +26,8 @@ from lyceum.identity.v1 import events_pb2 as identity_pb
 from lyceum_kit import envelope
 from lyceum_kit.envelope import Meta
 from lyceum_kit.topics import feeds
-from tests.faults.simulation.engine import TENANT, Bug, Handler, Platform, Tx
+from tests.faults.simulation.engine import Platform
+from tests.faults.simulation.stores import TENANT, Bug, Handler, Tx
 
 DEPARTMENTS = ("Engineering", "Sales", "Support")
 PEOPLE = [str(UUID(int=n)) for n in range(1, 7)]
