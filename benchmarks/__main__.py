@@ -15,7 +15,7 @@ from pathlib import Path
 
 import benchmarks
 from benchmarks.figures import Figure, as_json, as_markdown, machine
-from lyceum_kit import logs, telemetry
+from lyceum_kit import collector, logs, telemetry
 from lyceum_kit.settings import KitSettings
 
 NOT_RUN = {"__main__", "figures", "parts"}
@@ -64,6 +64,7 @@ def main() -> None:
     settings = KitSettings(log_format="console", log_level="ERROR")
     logs.configure(settings)
     telemetry.configure("bench", settings)  # as every service does
+    collector.settle()
     figures: list[Figure] = []
     for name in arguments.names or names():
         began = time.monotonic()

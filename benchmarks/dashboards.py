@@ -66,13 +66,7 @@ async def run(size: Size) -> list[Figure]:
             for name, url in TILES.items():
                 tile, bare = await _tile(engine, http, url, size)
                 grown = f"{name}, {size.many_rows:,} rows"
-                growth.append(
-                    Figure(
-                        grown, tile, "ms", 3.5, "at most", few[name], f"{size.rows:,} rows",
-                        because="The views fold a tenant's events into enrolments for each question. Tables of enrolments,"
-                        " refreshed from the events, would be read instead",
-                    )
-                )  # fmt: skip
+                growth.append(Figure(grown, tile, "ms", 3.5, "at most", few[name], f"{size.rows:,} rows"))
                 layers.append(Figure(grown, tile, "ms", 1.3, "at most", bare, "bare SQL"))
     return growth + layers
 

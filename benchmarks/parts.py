@@ -3,7 +3,6 @@
 import asyncio
 import secrets
 import shutil
-import socket
 import tempfile
 from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -27,6 +26,7 @@ from lyceum_kit.topics import feeds
 from lyceum_kit.wire import kafka_options
 from lyceum_local import kafka, postgres
 from lyceum_local.paths import CONTRACTED, cache_folder
+from lyceum_local.testing import free_port
 from lyceum_local.testing.school import School
 
 FILLED_AT_ONCE = 500
@@ -184,12 +184,6 @@ async def own_feed(producer: Store) -> AsyncGenerator[FeedReader]:
         yield cast("FeedReader", _OwnFeed(source))
     finally:
         await source.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
