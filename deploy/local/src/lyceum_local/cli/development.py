@@ -106,13 +106,15 @@ def test(context: typer.Context) -> None:
     """Run all tests, or what the arguments for pytest say. `--faults`: the long fault runs too. `--k8s`: those that
     want a cluster, on the one that KUBECONFIG names. `--containers`: those that want Docker and a registry."""
     arguments = [a for a in context.args if a not in ("--faults", "--k8s", "--containers")]
+    here = "not k8s and not containers"
     if "--k8s" in context.args:
-        arguments = ["-m", "k8s", "tests/k8s", *arguments]
+        arguments = ["-m", "k8s", "--timeout=3600", "tests/k8s", *arguments]
     elif "--containers" in context.args:
-        arguments = ["-m", "containers", "tests/containers", *arguments]
+        arguments = ["-m", "containers", "--timeout=3600", "tests/containers", *arguments]
+    elif "--faults" in context.args:
+        arguments = ["-m", here, "--timeout=3600", *arguments]
     else:
-        here = "not k8s and not containers"
-        arguments = ["-m", here if "--faults" in context.args else f"not faults and {here}", *arguments]
+        arguments = ["-m", f"not faults and {here}", *arguments]
     if not context.args:
         # Everything, by two workers: most tests wait for other processes. What both use is there before they start.
         with tempfile.TemporaryDirectory() as folder:
