@@ -23,7 +23,8 @@ from lyceum_kit.ledger import Ledger
 from lyceum_kit.testing import TestKeys
 from lyceum_kit.tokens import Kind
 from lyceum_kit.topics import feeds
-from lyceum_local.postgres import die_with_parent, with_database
+from lyceum_local.children import bound
+from lyceum_local.postgres import with_database
 from lyceum_local.testing import free_port
 from tests.faults import node
 from tests.faults.wire import Wire
@@ -51,11 +52,10 @@ class Node:
     def start(self, **more: str) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self.command,
+                bound(self.command, signal.SIGKILL),
                 env={**self.env, **more},
                 stdout=log,
                 stderr=log,
-                preexec_fn=lambda: die_with_parent(signal.SIGKILL),  # noqa: PLW1509 - as lyceum_local does
             )
 
     @property

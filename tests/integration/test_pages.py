@@ -6,7 +6,8 @@
 import asyncio
 import os
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +18,7 @@ from playwright.async_api import Browser, Page, Request, Route, expect
 from lyceum_local.testing import Platform
 from lyceum_local.testing.school import open_school
 from tests.integration.pages.keyboard import Keyboard
-from tests.integration.pages.scenes import COURSES, SCENES, WAITING, Scene
+from tests.integration.pages.scenes import COURSE, COURSES, SCENES, WAITING, Scene
 from tests.integration.pages.stage import Stage, newcomer, populate
 
 pytestmark = pytest.mark.browser
@@ -211,16 +212,36 @@ async def test_a_learner_needs_no_mouse(stage: Stage, browser: Browser) -> None:
 
 
 async def test_enter_before_the_courses_are_there_opens_the_one_found(stage: Stage, browser: Browser) -> None:
-    answer = asyncio.Event()
-
-    async def late(route: Route) -> None:
-        await answer.wait()
-        await route.continue_()
-
-    async with stage.page(browser, "Omar") as page:
-        await page.route(COURSES, late)
+    async with stage.page(browser, "Omar") as page, held(page, COURSES) as let_go:
         await page.goto("/")
         await Keyboard(page).find("Security")
         await page.get_by_text("Looking through the courses").wait_for()
-        answer.set()
+        let_go.set()
         await page.get_by_role("heading", name="Security Protocols 101", level=1).wait_for()
+
+
+async def test_what_is_not_there_yet_cannot_be_marked_as_read(stage: Stage, browser: Browser) -> None:
+    """Nor does what has the focus move out of sight when the text comes."""
+    async with stage.page(browser, "Łukasz") as page, held(page, COURSE) as let_go:
+        await page.goto(f"/learn/{stage.links['reading']}")
+        await page.get_by_role("heading", name="Code of conduct", level=1).wait_for()
+        await page.locator("article [role=status]").wait_for(state="attached")
+        assert await page.get_by_role("button", name="Mark as read").count() == 0
+        let_go.set()
+        await page.get_by_role("button", name="Mark as read").wait_for()
+
+
+@asynccontextmanager
+async def held(page: Page, pattern: str) -> AsyncGenerator[asyncio.Event]:
+    """What the page asks for there comes when the event is set."""
+    let_go = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await let_go.wait()
+        await route.continue_()
+
+    await page.route(pattern, late)
+    try:
+        yield let_go
+    finally:
+        let_go.set()

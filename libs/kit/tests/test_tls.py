@@ -31,6 +31,7 @@ from lyceum_kit.testing import FixedToken, TestKeys
 from lyceum_kit.topics import feeds
 from lyceum_kit.wire import kafka_options, make_broker
 from lyceum_local import kafka, postgres
+from lyceum_local.children import bound
 from lyceum_local.paths import CONTRACTED, cache_folder
 from lyceum_local.testing import free_port
 from lyceum_local.testing.authority import Authority, Pair, mount
@@ -312,9 +313,14 @@ class TlsPostgres:
         user = postgres.server_user()
         if user:
             shutil.chown(self.folder, user)
-        run = partial(subprocess.run, user=user, cwd="/", env=postgres.environment(), check=True)
         data = self.folder / "data"
-        run([bin_dir / "initdb", "-D", data, "-U", "postgres", "--no-sync"], stdout=subprocess.DEVNULL)
+        subprocess.run(
+            bound([bin_dir / "initdb", "-D", data, "-U", "postgres", "--no-sync"], signal.SIGKILL, user=user),
+            cwd="/",
+            env=postgres.environment(),
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
         (data / "pg_hba.conf").write_text(HBA)
         self.show(OURS.issue("postgres"))
         (self.folder / "ca.pem").write_bytes(OURS.pem)
@@ -331,12 +337,10 @@ class TlsPostgres:
         self._log = (self.folder / "log").open("wb")
         command = [bin_dir / "postgres", "-D", data, *(f"--{k}={v}" for k, v in options.items())]
         self.process = subprocess.Popen(
-            command,
-            user=user,
+            bound(command, signal.SIGQUIT, user=user),
             cwd="/",
             env=postgres.environment(),
             stderr=self._log,
-            preexec_fn=lambda: postgres.die_with_parent(signal.SIGQUIT),  # noqa: PLW1509 - no threads are about to be forked
         )
 
     def show(self, pair: Pair) -> None:

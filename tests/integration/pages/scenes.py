@@ -118,6 +118,7 @@ async def why(page: Page) -> None:
 
 
 COURSES = "**/api/catalog/courses?*"
+COURSE = "**/api/catalog/courses/*"
 TODAY = "**/api/enrollment/today"
 IDENTITY_FEEDS = "**/api/identity/system/feeds"
 SCENES = (
@@ -145,6 +146,14 @@ SCENES = (
     Scene("course-unknown", "Ada", "/catalog/nothing", "There is no such course"),
     Scene("player", "Ada", "/learn/{player}", "Back", play),
     Scene("reading", "Łukasz", "/learn/{reading}", "Mark as read"),
+    Scene("reading-loading", "Łukasz", "/learn/{reading}", "Back", routes=((COURSE, never),)),
+    Scene(
+        "reading-unavailable",
+        "Łukasz",
+        "/learn/{reading}",
+        "not available right now",
+        routes=((COURSE, unavailable),),
+    ),
     Scene("module-unknown", "Ada", f"/learn/{uuid4()}/{uuid4()}", "There is no such module"),
     Scene("quiz-rules", "Amara", "/quiz/{quiz}", "To pass"),
     Scene("quiz", "Amara", "/quiz/{quiz}", "To pass", begin_quiz),

@@ -134,6 +134,8 @@ def unpack(base: Path, cluster: Path) -> None:
     (cluster / "recovery.signal").touch()
     with (cluster / "postgresql.auto.conf").open("a") as settings:
         settings.write("restore_command = 'false'\n")  # all that is needed is in pg_wal
+        # Until it has recovered it answers nobody: who could only read would take its refusals to write for errors.
+        settings.write("hot_standby = off\n")
     if user is not None:
         for path in (cluster, *cluster.rglob("*")):
             shutil.chown(path, user, pwd.getpwnam(user).pw_gid)

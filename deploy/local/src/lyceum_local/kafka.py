@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lyceum_kit.topics import feeds
-from lyceum_local.postgres import die_with_parent
+from lyceum_local.children import bound
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
@@ -314,11 +314,10 @@ class Throwaway:
     def start(self) -> None:
         self._log = (self._folder / "kafka.log").open("ab")
         self.process = subprocess.Popen(
-            start_command(self._cache, self._configuration),
+            bound(start_command(self._cache, self._configuration), signal.SIGKILL),
             stdout=self._log,
             stderr=self._log,
             start_new_session=True,
-            preexec_fn=lambda: die_with_parent(signal.SIGKILL),  # noqa: PLW1509 - no threads are about to be forked
         )
 
     def kill(self) -> None:

@@ -17,6 +17,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lyceum_local import kafka, postgres
+from lyceum_local.children import bound
 from lyceum_local.paths import LEDGER_SERVICES, cache_folder
 
 POSTGRES_PORT = 5432
@@ -98,11 +99,7 @@ def _run(
 ) -> int:
     """Its exit code. Where the setting-up fails, it ends, and the container is started again."""
     READY.unlink(missing_ok=True)
-    child = subprocess.Popen(
-        command,
-        env=dict(environment),
-        preexec_fn=lambda: postgres.die_with_parent(stop),  # noqa: PLW1509 - there is one thread
-    )
+    child = subprocess.Popen(bound(command, stop), env=dict(environment))
 
     def end(number: int, frame: object) -> None:  # noqa: ARG001 - what the signal module hands over
         child.send_signal(stop)

@@ -1,14 +1,12 @@
 """PostgreSQL 18 from a wheel: its files, its start command, and a database with its roles for each service."""
 
 import asyncio
-import ctypes
 import importlib.util
 import os
 import pwd
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +16,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import psutil
+
+from lyceum_local import children
 
 SUPERUSER = "postgres"
 
@@ -46,11 +46,6 @@ SETTINGS: Mapping[str, str] = {
 }
 # For tests only: a crash may lose everything, so nothing waits for the disk.
 FORGETFUL: Mapping[str, str] = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-
-
-# Before any fork: a child that has dropped root may not be able to read Python's own files any more.
-_LIBC = ctypes.CDLL(None)
-PR_SET_PDEATHSIG = 1
 
 
 class PostgresError(Exception):
@@ -154,7 +149,12 @@ def initialise(bin_dir: Path, data: Path, password: str, *, durable: bool = True
     command += ["--locale=C", "--data-checksums", "--no-instructions", *([] if durable else ["--no-sync"])]
     try:
         ran = subprocess.run(
-            command, user=user, cwd="/", env=environment(), capture_output=True, text=True, check=False
+            children.bound(command, signal.SIGKILL, user=user),
+            cwd="/",
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
         )
     finally:
         secret.unlink()
@@ -198,12 +198,6 @@ def clear_stale(data: Path, *, patience: float = 20) -> None:
     except psutil.TimeoutExpired:
         process.send_signal(signal.SIGQUIT)
         process.wait(patience)
-
-
-def die_with_parent(number: signal.Signals) -> None:
-    """In a new child: have the kernel send it `number` when its parent dies, however that dies. Linux only."""
-    if sys.platform == "linux":
-        _LIBC.prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
 
 
 def url(port: int, user: str, password: str, database: str) -> str:
@@ -279,7 +273,8 @@ class Throwaway:
         bin_dir = binaries(cache)
         data = folder / "postgres" / "data"
         initialise(bin_dir, data, password, durable=durable)
-        self._command = start_command(bin_dir, data, port, {} if durable else FORGETFUL)
+        command = start_command(bin_dir, data, port, {} if durable else FORGETFUL)
+        self._command = children.bound(command, signal.SIGQUIT, user=server_user())
         self._log = folder / "postgres.log"
         self.start()
 
@@ -287,13 +282,11 @@ class Throwaway:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
-                user=server_user(),
                 cwd="/",
                 env=environment(),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=lambda: die_with_parent(signal.SIGQUIT),  # noqa: PLW1509 - no threads are about to be forked
             )
 
     def stop(self) -> None:

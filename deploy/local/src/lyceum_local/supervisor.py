@@ -22,6 +22,7 @@ from pathlib import Path
 import psutil
 
 from lyceum_local import kafka, postgres
+from lyceum_local.children import bound
 from lyceum_local.config import Config, environment, load, port_claims
 from lyceum_local.paths import LEDGER_SERVICES, OTHER_SERVICES, SERVICES, cache_folder, repository
 
@@ -191,16 +192,14 @@ def prepare_access(config: Config) -> None:
 def spawn(part: Part, logs: Path) -> subprocess.Popen[bytes]:
     with (logs / f"{part.name}.log").open("ab") as log:
         return subprocess.Popen(
-            list(part.command),
+            # Nothing outlives its supervisor: two of a part would fight over ports and files.
+            bound(part.command, part.stop, user=part.user),
             env=dict(part.environment),
-            user=part.user,
             cwd="/",
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
-            # Nothing outlives its supervisor: two of a part would fight over ports and files.
-            preexec_fn=lambda: postgres.die_with_parent(part.stop),  # noqa: PLW1509 - forks from the main thread only
         )
 
 

@@ -24,9 +24,9 @@ from uuid import uuid4
 
 import yaml
 
+from lyceum_local.children import bound
 from lyceum_local.config import Config, Secrets
 from lyceum_local.paths import repository
-from lyceum_local.postgres import die_with_parent
 from lyceum_local.testing import Platform, free_port
 
 OVERLAYS = repository() / "deploy" / "k8s" / "overlays"
@@ -124,10 +124,19 @@ class Forward:
         pairs = [f"{here}:{there}" for here, there in self.ports.items()]
         while not self._stopping.is_set():
             self._process = subprocess.Popen(
-                [KUBECTL or "kubectl", "--namespace", self.namespace, "port-forward", self.target, *pairs],
+                bound(
+                    [
+                        KUBECTL or "kubectl",
+                        "--namespace",
+                        self.namespace,
+                        "port-forward",
+                        self.target,
+                        *pairs,
+                    ],
+                    signal.SIGKILL,
+                ),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                preexec_fn=lambda: die_with_parent(signal.SIGKILL),  # noqa: PLW1509 - execs at once
             )
             self._process.wait()
             self._stopping.wait(0.3)
