@@ -10,7 +10,8 @@ import { Icon } from "./Icon";
 import { SchemeButton } from "./SchemeButton";
 import { PageLoading } from "./States";
 
-const Find = lazy(() => import("./Find").then((m) => ({ default: m.Find })));
+const loadFind = () => import("./Find");
+const Find = lazy(() => loadFind().then((m) => ({ default: m.Find })));
 
 export function Brand() {
   return (
@@ -31,6 +32,8 @@ export function Shell() {
   const main = useRef<HTMLElement>(null);
   const first = useRef(true);
   useHotkeys([["mod+K", find.open]], []);
+  // Once the page is there: who presses ⌘K types on at once, and what comes before the dialog is lost.
+  useEffect(() => void loadFind(), []);
 
   // A new page starts at its top for screen readers and keyboards too.
   // biome-ignore lint/correctness/useExhaustiveDependencies: runs when the page changes
