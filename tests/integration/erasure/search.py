@@ -1,11 +1,14 @@
 """The search for markers: in every row, file, record, trace, export and backup."""
 
 import asyncio
+import struct
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
 import httpx
+from lz4.block import decompress  # pyright: ignore[reportUnknownVariableType] - it has no types
 
 from lyceum_local import postgres
 from lyceum_local.paths import LEDGER_SERVICES
@@ -14,6 +17,7 @@ from tests.integration.erasure.company import Company
 from tests.integration.erasure.markers import Found
 
 FEEDS = ("identity", "catalog", "enrollment", "assessment")
+LZ4 = 0x82
 VIEWS = ("v1_people", "v1_enrollments", "v1_assessments", "v1_module_progress", "v1_certificates")
 
 
@@ -42,10 +46,27 @@ def _files(company: Company, part: Path) -> Found:
         if not file.is_file():
             continue
         try:
-            found |= company.markers.in_bytes(file.read_bytes().rstrip(b"\0"))
+            content = file.read_bytes()
         except FileNotFoundError:
             continue  # gone meanwhile, and what was in it with it
+        found |= company.markers.in_bytes(content.rstrip(b"\0"))
+        if part.name == "clickhouse" and file.suffix == ".bin":
+            found |= company.markers.in_bytes(b"".join(_blocks(content)))
     return found
+
+
+def _blocks(content: bytes) -> Iterator[bytes]:
+    """What a column's file holds, unpacked: of two words that begin alike, LZ4 keeps but the difference. Each block has a
+    checksum of 16 bytes, the method, its size with these nine bytes, and its size unpacked
+    (https://clickhouse.com/docs/development/architecture, CompressedReadBuffer)."""
+    at = 0
+    while at + 25 <= len(content):
+        method, size, unpacked = struct.unpack_from("<BII", content, at + 16)
+        if method != LZ4:
+            raise ValueError(f"a block of ClickHouse is packed by method {method:#x}, and not searched")
+        packed, at = content[at + 25 : at + 16 + size], at + 16 + size
+        if at <= len(content):  # else it is being written
+            yield decompress(packed, uncompressed_size=unpacked)
 
 
 async def rows(company: Company) -> Found:

@@ -1,5 +1,7 @@
 """Applies tables/*.sql in order, each once. Every statement may run twice, so a kill between two is harmless.
 
+No number is used twice: 0005 to 0012 were folded into what follows them, which replaces what they made.
+
 The engine clause stands here alone: plain MergeTree, or replicated on a cluster of a server.
 """
 

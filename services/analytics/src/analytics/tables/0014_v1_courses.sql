@@ -17,6 +17,19 @@ WHERE x.course_id != ''
 GROUP BY x.tenant, x.course_id
 COMMENT 'Courses, one row each, as of the newest version; course_version 0 is a draft';
 
+ALTER TABLE v1_courses $on_cluster
+  COMMENT COLUMN tenant 'The organisation',
+  COMMENT COLUMN course_id 'The course',
+  COMMENT COLUMN course_version 'The newest published version; 0 is a draft',
+  COMMENT COLUMN title 'Its title, of the newest version',
+  COMMENT COLUMN slug 'Its name in addresses',
+  COMMENT COLUMN certifying 'Whether passing it issues a certificate',
+  COMMENT COLUMN language 'BCP 47 tag, such as en or pt-BR',
+  COMMENT COLUMN duration_minutes 'How long it takes, as its author says',
+  COMMENT COLUMN modules 'How many modules it has',
+  COMMENT COLUMN deprecated 'Whether new enrolments should not name it any more',
+  COMMENT COLUMN published_at 'When the newest version was published (UTC)';
+
 CREATE OR REPLACE VIEW v1_modules $on_cluster AS
 SELECT
   x.tenant AS tenant,
@@ -30,3 +43,12 @@ FROM catalog_events AS x
 ARRAY JOIN arrayEnumerate(x.module_ids) AS number
 WHERE x.type = 'course-published'
 COMMENT 'Modules of every published version of a course; number is the place in it';
+
+ALTER TABLE v1_modules $on_cluster
+  COMMENT COLUMN tenant 'The organisation',
+  COMMENT COLUMN course_id 'The course',
+  COMMENT COLUMN course_version 'The version of the course',
+  COMMENT COLUMN number 'Place in the course, from 1',
+  COMMENT COLUMN module_id 'The module; versions of a course may share it',
+  COMMENT COLUMN title 'Its title',
+  COMMENT COLUMN kind 'scorm12, quiz or reading';
