@@ -1,7 +1,6 @@
 """The supervisor with small parts: what dies comes back, what is left behind is found."""
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
@@ -20,6 +19,7 @@ import pytest
 from lyceum_local import config as configuration
 from lyceum_local import lifecycle, supervisor
 from lyceum_local.supervisor import Part, State, Supervisor
+from lyceum_local.testing import free_port
 
 SLEEPS = [sys.executable, "-c", "import time; print('begun', flush=True); time.sleep(600)"]
 
@@ -108,15 +108,16 @@ def test_a_log_beyond_the_limit_is_cut_and_its_writer_goes_on(
 
 
 def test_ports_are_kept_unless_somebody_has_taken_them(installation: configuration.Config) -> None:
-    again = lifecycle.settle(installation.data, installation, split=None, app_port=None)
-    assert again.ports == installation.ports
+    # Not those that every installation begins with: one of a test beside this comes and goes.
+    chosen = replace(installation, ports={name: free_port() for name in installation.ports})
+    again = lifecycle.settle(chosen.data, chosen, split=None, app_port=None)
+    assert again.ports == chosen.ports
     with socket.socket() as taken:
-        with contextlib.suppress(OSError):  # somebody else has taken it: as good
-            taken.bind(("127.0.0.1", installation.ports["app"]))
-            taken.listen()
-        moved = lifecycle.settle(installation.data, installation, split=None, app_port=None)
-    assert moved.ports["app"] != installation.ports["app"]
-    assert configuration.load(installation.data) == moved
+        taken.bind(("127.0.0.1", chosen.ports["app"]))
+        taken.listen()
+        moved = lifecycle.settle(chosen.data, chosen, split=None, app_port=None)
+    assert moved.ports["app"] != chosen.ports["app"]
+    assert configuration.load(chosen.data) == moved
 
 
 def test_two_installations_that_start_at_once_have_ports_of_their_own(tmp_path: Path) -> None:
