@@ -33,10 +33,10 @@ def _become(parent: int, stop: int, user: str, command: list[str]) -> None:
     # Before root is dropped: another user may not be able to read Python's own files.
     libc = ctypes.CDLL(None)
     if user:
-        group = pwd.getpwnam(user).pw_gid
-        os.initgroups(user, group)
-        os.setgid(group)
-        os.setuid(pwd.getpwnam(user).pw_uid)
+        other = pwd.getpwnam(user)
+        os.initgroups(user, other.pw_gid)
+        os.setgid(other.pw_gid)
+        os.setuid(other.pw_uid)
     if sys.platform == "linux":
         libc.prctl(PR_SET_PDEATHSIG, stop, 0, 0, 0)  # a change of user would clear it
         if os.getppid() != parent:

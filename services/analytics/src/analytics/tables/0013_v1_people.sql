@@ -1,5 +1,6 @@
 -- The analysts' contract on people: columns are only ever added to a v1 view. What they mean is told by SHOW CREATE,
 -- system.columns and docs/data-dictionary.md.
+
 -- The erased are among them: their last event says nothing but that, so all else of them is blank. The department stays,
 -- by which enrolments and results are counted; names were never here.
 CREATE OR REPLACE VIEW v1_people $on_cluster AS
