@@ -8,6 +8,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -229,6 +230,34 @@ async def test_what_is_not_there_yet_cannot_be_marked_as_read(stage: Stage, brow
         assert await page.get_by_role("button", name="Mark as read").count() == 0
         let_go.set()
         await page.get_by_role("button", name="Mark as read").wait_for()
+
+
+async def test_handing_in_loses_neither_the_last_letters_nor_the_result(
+    stage: Stage, browser: Browser
+) -> None:
+    """Typing is saved when the field is left, however soon; the result comes although the answer to handing in was lost."""
+
+    async def lose(route: Route) -> None:
+        await route.fetch()
+        await route.abort()
+
+    async with stage.page(browser, "Amara") as page:
+        await page.route("**/submit", lose, times=1)
+        await page.clock.install()
+        await page.goto(f"/quiz/{stage.links['quiz']}")
+        await page.get_by_role("button", name="Start").or_(page.get_by_role("button", name="Go on")).click()
+        typed = page.get_by_label("given worse shifts for it")
+        await typed.wait_for()
+        await page.clock.pause_at(datetime.now(UTC) + timedelta(hours=1))
+        async with page.expect_request("**/answers/*"):
+            await typed.fill("reprisal")
+            await typed.press("Tab")
+        await page.clock.resume()
+        await page.get_by_role("button", name="Review and hand in").click()
+        await page.get_by_role("button", name="Hand in", exact=True).click()
+        await page.get_by_role("heading", name="Question by question").wait_for()
+        of_it = page.locator("section.card", has_text="given worse shifts for it")
+        await expect(of_it.get_by_text("Right", exact=True)).to_be_visible()
 
 
 @asynccontextmanager

@@ -11,6 +11,13 @@ export function onSignedOut(action: () => void): void {
   whenSignedOut = action;
 }
 
+/** Only what may heal by itself is asked again: no answer, or a part that is down. */
+const mayHeal = (tries: number, error: Error): boolean =>
+  tries < 2 && error instanceof Problem && (error.status === 0 || error.status >= 500);
+
+/** For what changes nothing when it comes a second time. */
+export const patient = { retry: mayHeal };
+
 export const queryClient = new QueryClient({
   queryCache: new QueryCache({
     onError: (error) => {
@@ -20,9 +27,7 @@ export const queryClient = new QueryClient({
   defaultOptions: {
     queries: {
       staleTime: 15_000,
-      // Only what may heal by itself is asked again: no answer, or a part that is down.
-      retry: (tries, error) =>
-        tries < 2 && error instanceof Problem && (error.status === 0 || error.status >= 500),
+      retry: mayHeal,
     },
   },
 });

@@ -186,6 +186,7 @@ async def test_another_learners_attempt_does_not_exist(world: Any, names: Any) -
         assert (await world.call("GET", f"/attempts/{attempt}", by=person)).status_code == 404
         assert (await world.answer(attempt, "phish", 1, "b", by=person)).status_code == 404
         assert (await world.submit(attempt, by=person)).status_code == 404
+        assert (await world.call("GET", f"/attempts/{attempt}/result", by=person)).status_code == 404
     headers = world.headers(names.ADA, tenant=names.OTHER_TENANT)
     foreign = await world.http.get(f"/api/assessment/attempts/{attempt}", headers=headers)
     assert foreign.status_code == 404
@@ -237,7 +238,11 @@ async def test_a_submitted_attempt_takes_neither_answers_nor_a_second_submit(wor
     await world.quiz()
     attempt = await world.start()
     await world.answer(attempt["attempt_id"], "phish", 1, "b")
-    assert (await world.submit(attempt["attempt_id"])).json()["state"] == "failed"
+    result = f"/attempts/{attempt['attempt_id']}/result"
+    early = await world.call("GET", result)
+    assert (early.status_code, early.json()["type"]) == (409, "urn:lyceum:problem:not-submitted")
+    answered = (await world.submit(attempt["attempt_id"])).json()
+    assert answered["state"] == "failed"
     events = await emitted(world.service.ledger, names.TENANT)
     for refused in (
         await world.answer(attempt["attempt_id"], "port", 2, 443),
@@ -245,6 +250,7 @@ async def test_a_submitted_attempt_takes_neither_answers_nor_a_second_submit(wor
         await world.submit(attempt["attempt_id"]),
     ):
         assert (refused.status_code, refused.json()["type"]) == (409, "urn:lyceum:problem:already-submitted")
+    assert (await world.call("GET", result)).json() == answered  # for whoever did not get it
     assert await emitted(world.service.ledger, names.TENANT) == events
 
 

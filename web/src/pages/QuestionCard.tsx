@@ -71,6 +71,7 @@ function Numeric({ question, index, answer, give }: Props) {
       value={text}
       maw={420}
       error={wrong ? "This is not a number yet, so it is not saved" : null}
+      onBlur={() => save.flush()}
       onChange={(event) => {
         const next = event.currentTarget.value;
         setText(next);
@@ -95,6 +96,7 @@ function ShortText({ question, index, answer, give }: Props) {
       label={`${index + 1}. ${question.text}`}
       description="A word or a short sentence"
       value={text}
+      onBlur={() => save.flush()}
       onChange={(event) => {
         setText(event.currentTarget.value);
         save(event.currentTarget.value);

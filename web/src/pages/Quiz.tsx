@@ -7,7 +7,7 @@ import type { EnrolledModule, EnrollmentDetail } from "../api/enrollment";
 import { Focus } from "../parts/Focus";
 import { Chip, useTitle } from "../parts/pieces";
 import { Failure } from "../parts/States";
-import { courseQuery, enrollmentQuery, recordsQuery } from "../queries";
+import { courseQuery, enrollmentQuery, patient, recordsQuery } from "../queries";
 import { minutes, moment, score, stateWords } from "../words";
 import { NoModule } from "./Learn";
 import { Paper } from "./QuizPaper";
@@ -37,6 +37,7 @@ export function QuizPage() {
 function Quiz({ enrollment, module }: { enrollment: EnrollmentDetail; module: EnrolledModule }) {
   const [outcome, setOutcome] = useState<Outcome | null>(null);
   const begin = useMutation({
+    ...patient,
     mutationFn: () => beginAttempt(enrollment.enrollment_id, module.module_id),
     onSuccess: () => {
       setOutcome(null);

@@ -9,7 +9,7 @@ import { Focus } from "../parts/Focus";
 import { Icon } from "../parts/Icon";
 import { Chip } from "../parts/pieces";
 import { Failure } from "../parts/States";
-import { learningChanged } from "../queries";
+import { learningChanged, patient } from "../queries";
 import { plural } from "../words";
 import { useAnswers } from "./answers";
 import { QuestionCard } from "./QuestionCard";
@@ -31,6 +31,7 @@ export function Paper({
   const { answers, saving, refusal, give, flush } = useAnswers(attempt);
   const [asking, ask] = useDisclosure(false);
   const hand = useMutation({
+    ...patient,
     mutationFn: async () => {
       await flush();
       return submit(attempt.attempt_id);

@@ -6,12 +6,13 @@ import { Icon } from "../parts/Icon";
 import { LinkButton } from "../parts/links";
 import { Markdown } from "../parts/Markdown";
 import { Ask, Failure } from "../parts/States";
-import { courseQuery, learningChanged } from "../queries";
+import { courseQuery, learningChanged, patient } from "../queries";
 import type { ModuleProps } from "./Learn";
 
 export function Reading({ enrollment, module }: ModuleProps) {
   const course = useQuery(courseQuery(enrollment.course_id, enrollment.course_version));
   const read = useMutation({
+    ...patient,
     mutationFn: () => markRead(enrollment.enrollment_id, module.module_id),
     onSuccess: learningChanged,
   });

@@ -16,6 +16,7 @@ LyceumError
 │   ├── Superseded          409  a newer launch has taken the attempt over
 │   ├── StaleAnswer         409  a newer answer is saved already, perhaps from another tab
 │   ├── AlreadySubmitted    409
+│   ├── NotSubmitted        409  there is no result before
 │   ├── TooLate             409  the server's clock has closed the attempt
 │   ├── NoAttemptsLeft      409
 │   └── AlreadyRevoked      409
@@ -80,6 +81,10 @@ class StaleAnswer(Refused):
 
 class AlreadySubmitted(Refused):
     code, title = "already-submitted", "The attempt is submitted already"
+
+
+class NotSubmitted(Refused):
+    code, title = "not-submitted", "The attempt is not submitted yet"
 
 
 class TooLate(Refused):

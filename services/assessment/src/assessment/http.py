@@ -215,10 +215,16 @@ def routes(
 
     @router.post("/attempts/{attempt_id}/submit")
     async def submit(attempt_id: str, who: Anyone) -> dict[str, Any]:
-        """Hand in: graded at once. A second time is refused."""
+        """Hand in: graded at once. A second time is refused: whoever did not get the answer asks for the result."""
         sheet = await ledger.run(
             who.tenant, quizzing.submit, attempt_id, person_id=who.subject, vault=vault, actor=who.subject
         )
+        return await _result(ledger, who.tenant, sheet)
+
+    @router.get("/attempts/{attempt_id}/result")
+    async def result(attempt_id: str, who: Anyone) -> dict[str, Any]:
+        """How it went, question by question, once it is handed in."""
+        sheet = await ledger.run(who.tenant, quizzing.result, attempt_id, person_id=who.subject, vault=vault)
         return await _result(ledger, who.tenant, sheet)
 
     @router.get("/records")
@@ -278,7 +284,7 @@ def routes(
         )
 
     _ = launch, read, list_quizzes, publish_quiz, show_quiz, quiz_rules, start, show, save_answer, submit
-    _ = records, list_certificates, certificate_pdf, certificate_jwt, revoke
+    _ = result, records, list_certificates, certificate_pdf, certificate_jwt, revoke
     return router
 
 

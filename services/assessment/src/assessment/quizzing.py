@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from assessment import quiz as quizzes
 from assessment import quiz_attempt, sealing, store
-from assessment.errors import AlreadySubmitted, NotOpen, UnknownAttempt, UnknownQuiz
+from assessment.errors import AlreadySubmitted, NotOpen, NotSubmitted, UnknownAttempt, UnknownQuiz
 from assessment.keys import Vault
 from assessment.peers import Standing
 from assessment.playing import module_of
@@ -124,6 +124,13 @@ async def start(tx: Tx, standing: Standing, module_id: str, *, person_id: str, v
 
 async def show(tx: Tx, attempt_id: str, *, person_id: str, vault: Vault) -> Sheet:
     return await _sheet(tx, attempt_id, person_id=person_id, vault=vault)
+
+
+async def result(tx: Tx, attempt_id: str, *, person_id: str, vault: Vault) -> Sheet:
+    sheet = await _sheet(tx, attempt_id, person_id=person_id, vault=vault)
+    if sheet.attempt.state == "started":
+        raise NotSubmitted
+    return sheet
 
 
 async def save_answer(
