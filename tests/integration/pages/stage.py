@@ -37,8 +37,14 @@ class Stage:
             origin = {"origin": self.platform.config.app_origin}
             answer = await context.request.post("/api/identity/sessions", data=body, headers=origin)
             assert answer.ok
-        yield await context.new_page()
-        await context.close()
+        page = await context.new_page()
+        try:
+            yield page
+        except Exception as failure:
+            failure.add_note(f"The page was at {page.url}:\n{await page.locator('body').aria_snapshot()}")
+            raise
+        finally:
+            await context.close()
 
 
 async def populate(stage: Stage) -> None:
