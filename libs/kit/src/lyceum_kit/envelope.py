@@ -11,7 +11,9 @@ from uuid import UUID
 
 from google.protobuf.message import Message
 
-CONTENT_TYPE = "application/protobuf"
+from lyceum_kit.ids import read_id
+
+CONTENT_TYPE = b"application/protobuf"
 
 
 class Row(Protocol):
@@ -64,24 +66,24 @@ class Record(NamedTuple):
 
 
 def to_headers(meta: Meta) -> list[tuple[str, bytes]]:
-    pairs = (
-        ("ce_specversion", "1.0"),
-        ("ce_id", str(meta.id)),
-        ("ce_type", meta.type),
-        ("ce_source", meta.source),
-        ("ce_subject", meta.stream),
-        ("ce_time", meta.time.isoformat()),
-        ("ce_tenant", str(meta.tenant)),
-        ("ce_streamversion", str(meta.version)),
-        ("ce_feedgeneration", str(meta.generation)),
-        ("ce_feedposition", str(meta.position)),
-        ("ce_feedprevious", meta.previous),
-        ("ce_correlationid", meta.correlation_id),
-        ("ce_causationid", meta.causation_id),
+    # Written out: the relay makes these for every event.
+    return [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", str(meta.id).encode()),
+        ("ce_type", meta.type.encode()),
+        ("ce_source", meta.source.encode()),
+        ("ce_subject", meta.stream.encode()),
+        ("ce_time", meta.time.isoformat().encode()),
+        ("ce_tenant", str(meta.tenant).encode()),
+        ("ce_streamversion", b"%d" % meta.version),
+        ("ce_feedgeneration", b"%d" % meta.generation),
+        ("ce_feedposition", b"%d" % meta.position),
+        ("ce_feedprevious", meta.previous.encode()),
+        ("ce_correlationid", meta.correlation_id.encode()),
+        ("ce_causationid", meta.causation_id.encode()),
         ("content-type", CONTENT_TYPE),
-        ("traceparent", meta.traceparent),
-    )
-    return [(name, value.encode()) for name, value in pairs]
+        ("traceparent", meta.traceparent.encode()),
+    ]
 
 
 def meta_of(feed: str, row: Row) -> Meta:
@@ -110,7 +112,7 @@ def _meta(feed: str, partition: int, headers: Iterable[tuple[str, bytes]]) -> Me
     if h["ce_specversion"] != "1.0":
         raise ValueError("not CloudEvents 1.0")
     return Meta(
-        id=UUID(h["ce_id"]),
+        id=read_id(h["ce_id"]),
         type=h["ce_type"],
         source=h["ce_source"],
         stream=h["ce_subject"],
@@ -128,7 +130,7 @@ def _meta(feed: str, partition: int, headers: Iterable[tuple[str, bytes]]) -> Me
     )
 
 
-_tenant = lru_cache(maxsize=1000)(UUID)
+_tenant = lru_cache(maxsize=1000)(read_id)
 
 
 def _number(headers: Sequence[tuple[str, bytes]], name: str) -> int:

@@ -39,9 +39,11 @@ SLOW_POLL = 1.0  # seconds; when a notification was lost
 # Above the send time-out: a frozen relay loses its session, and with it the lock, to another one.
 IDLE_SESSION_TIMEOUT = "15000"
 
+# An array, not a join: that would look through a whole backlog for each batch of it.
 NUMBER = """
 WITH taken AS (
-  DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox ORDER BY seq LIMIT $1) RETURNING seq, feed, partition, id
+  DELETE FROM outbox WHERE seq = ANY (ARRAY(SELECT seq FROM outbox ORDER BY seq LIMIT $1))
+  RETURNING seq, feed, partition, id
 ), numbered AS (
   SELECT feed, partition, id, row_number() OVER (PARTITION BY feed, partition ORDER BY seq) AS n FROM taken
 ), raised AS (
@@ -56,7 +58,7 @@ SELECT n.feed, n.partition, r.before + n.n, n.id FROM numbered n JOIN raised r U
 
 # Positions to send, with the id before each; $3 and $4: up to where a partition is on its way already. Read with the one
 # before the first, so that each finds its predecessor in the row above: joined by `position - 1`, a planner without
-# statistics reads the whole partition for every row.
+# statistics reads the whole partition for every row. A generation ends where a later one starts.
 _TO_SEND = """
 SELECT h.partition, p.position, g.generation, coalesce(p.previous::text, '') AS previous,
        e.id, e.type, e.stream, e.version, e.at, e.tenant, e.key, e.data,
@@ -65,6 +67,11 @@ FROM (
   SELECT feed, partition, head, greatest(sent, flying.position) AS sent
   FROM feed_head LEFT JOIN unnest($3::smallint[], $4::bigint[]) AS flying(partition, position) USING (partition)
 ) h
+JOIN (
+  SELECT partition, generation, start, min(start) OVER (
+    PARTITION BY partition ORDER BY generation ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING) AS beyond
+  FROM feed_generation WHERE feed = $1
+) g USING (partition)
 CROSS JOIN LATERAL (
   SELECT position, id, lag(id) OVER (ORDER BY position) AS previous FROM (
     SELECT position, id FROM feed_position
@@ -72,11 +79,8 @@ CROSS JOIN LATERAL (
   ) ahead
 ) p
 JOIN events e ON e.id = p.id
-CROSS JOIN LATERAL (
-  SELECT generation FROM feed_generation
-  WHERE feed = h.feed AND partition = h.partition AND start <= p.position ORDER BY generation DESC LIMIT 1
-) g
-WHERE h.feed = $1 AND h.head > h.sent AND p.position > h.sent
+WHERE h.feed = $1 AND h.head > h.sent AND p.position > h.sent AND p.position >= g.start
+  AND (g.beyond IS NULL OR p.position < g.beyond)
 ORDER BY h.partition, p.position
 """
 _SENT = """
