@@ -78,9 +78,8 @@ async def run(size: Size) -> list[Figure]:
             "at least",
             one[1],
             AGAINST,
-            because="One writer has nothing to share with others. Of its millisecond the disk is a quarter; begin, append"
-            " and commit are a round trip each, the pool takes some 0.1 ms, and PostgreSQL plans the statement anew each"
-            " time, another 0.1. An append that is a function of the database would save that and a trip",
+            because="One writer has nothing to share with others. Begin, append and commit are a round trip each, and the"
+            " disk is a quarter of its time. An append that is a function of the database would save a trip",
         ),
         Figure(f"append, {WRITERS} writers", many[0], "events/s", 10, "at least", many[1], AGAINST),
         Figure(

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from functools import lru_cache
 from uuid import UUID
 
 import asyncpg
@@ -92,18 +93,23 @@ async def transaction(
     """A transaction of one tenant: what most of the work is, so it begins by one round trip instead of SQLAlchemy's two
     or three."""
     begin = "BEGIN READ ONLY" if read_only else "BEGIN"
-    async with engine.connect() as conn:
-        await conn.execution_options(isolation_level="AUTOCOMMIT")  # SQLAlchemy begins nothing of its own
-        async with driver(conn) as connection:
-            try:
-                await connection.execute(f"{begin}; SELECT set_config('lyceum.tenant', '{tenant}', true)")
-                yield conn
-                if await connection.execute("COMMIT") != "COMMIT":
-                    # What PostgreSQL makes of it after an error that somebody caught.
-                    raise RuntimeError("A failed transaction was to be committed")
-            except BaseException:
-                await _roll_back(conn, connection)
-                raise
+    async with _beginning_nothing(engine).connect() as conn:
+        connection = driver(conn)
+        try:
+            await connection.execute(f"{begin}; SELECT set_config('lyceum.tenant', '{tenant}', true)")
+            yield conn
+            if await connection.execute("COMMIT") != "COMMIT":
+                # What PostgreSQL makes of it after an error that somebody caught.
+                raise RuntimeError("A failed transaction was to be committed")
+        except BaseException:
+            await _roll_back(conn, connection)
+            raise
+
+
+@lru_cache(maxsize=16)
+def _beginning_nothing(engine: AsyncEngine) -> AsyncEngine:
+    """The same pool; SQLAlchemy begins no transaction of its own."""
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
 async def _roll_back(conn: AsyncConnection, connection: asyncpg.Connection) -> None:
@@ -118,13 +124,12 @@ async def _roll_back(conn: AsyncConnection, connection: asyncpg.Connection) -> N
             await conn.invalidate()
 
 
-@asynccontextmanager
-async def driver(conn: AsyncConnection) -> AsyncGenerator[asyncpg.Connection]:
+def driver(conn: AsyncConnection) -> asyncpg.Connection:
     """The asyncpg connection under `conn`, inside the same transaction, for statements over arrays."""
-    raw = await conn.get_raw_connection()
-    connection = raw.driver_connection
-    assert isinstance(connection, asyncpg.Connection)
-    yield connection
+    assert conn.sync_connection
+    connection: asyncpg.Connection | None = conn.sync_connection.connection.driver_connection
+    assert connection
+    return connection
 
 
 # A lost race: doing it again from the start is right and cheap.

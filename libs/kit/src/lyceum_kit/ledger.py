@@ -111,6 +111,14 @@ WITH rows AS (
 )
 INSERT INTO outbox (feed, partition, id) SELECT $2, partition, id FROM rows
 """
+# What most commands append. PostgreSQL plans and runs it in two thirds of the time.
+_APPEND_ONE = """
+WITH stored AS (
+  INSERT INTO events (tenant, stream, version, id, type, key, data, at, actor, correlation_id, causation_id, traceparent)
+  VALUES ($1, $3, $4, $5, $6, $7, $8, $10, $11, $12, $13, $14)
+)
+INSERT INTO outbox (feed, partition, id) VALUES ($2, $9, $5)
+"""
 _SET_TIMERS = """
 INSERT INTO timers (tenant, kind, key, due_at, next_at, payload)
 SELECT $1, kind, key, due_at, due_at, payload::jsonb
@@ -218,11 +226,11 @@ class Tx:
         ordered = sorted(self._timers.values(), key=lambda timer: (timer.kind, timer.key))
         some = [(t.kind, t.key, t.due_at, t.payload) for t in ordered if t.due_at is not None]
         gone = [(t.kind, t.key) for t in ordered if t.due_at is None]
-        async with db.driver(self.conn) as connection:
-            if gone:
-                await connection.execute(_CANCEL_TIMERS, self.tenant, *map(list, zip(*gone, strict=True)))
-            if some:
-                await connection.execute(_SET_TIMERS, self.tenant, *map(list, zip(*some, strict=True)))
+        connection = db.driver(self.conn)
+        if gone:
+            await connection.execute(_CANCEL_TIMERS, self.tenant, *map(list, zip(*gone, strict=True)))
+        if some:
+            await connection.execute(_SET_TIMERS, self.tenant, *map(list, zip(*some, strict=True)))
 
     @property
     def has_events(self) -> bool:
@@ -269,25 +277,28 @@ class Tx:
 
 async def write(conn: AsyncConnection, tenant: UUID, feed: Feed, rows: Sequence[Appended]) -> None:
     """Store events of one tenant and queue them for the relay. Raises Conflict when a version is taken."""
+    columns = [
+        (
+            r.stream,
+            r.version,
+            r.id,
+            r.type,
+            r.key,
+            r.data,
+            feed.partition_of(r.key),
+            r.at,
+            r.origin.actor,
+            r.origin.correlation_id,
+            r.origin.causation_id,
+            r.origin.traceparent,
+        )
+        for r in rows
+    ]
     try:
-        async with db.driver(conn) as connection:
-            await connection.execute(
-                _APPEND,
-                tenant,
-                feed.name,
-                [r.stream for r in rows],
-                [r.version for r in rows],
-                [r.id for r in rows],
-                [r.type for r in rows],
-                [r.key for r in rows],
-                [r.data for r in rows],
-                [feed.partition_of(r.key) for r in rows],
-                [r.at for r in rows],
-                [r.origin.actor for r in rows],
-                [r.origin.correlation_id for r in rows],
-                [r.origin.causation_id for r in rows],
-                [r.origin.traceparent for r in rows],
-            )
+        if len(rows) == 1:
+            await db.driver(conn).execute(_APPEND_ONE, tenant, feed.name, *columns[0])
+        else:
+            await db.driver(conn).execute(_APPEND, tenant, feed.name, *zip(*columns, strict=True))
     except asyncpg.UniqueViolationError as e:
         if e.constraint_name != "events_pkey":
             raise
@@ -382,8 +393,10 @@ class Ledger:
             with contextlib.suppress(Exception):  # the relay's poll finds the rows
                 # By the driver, without a transaction around it: one round trip instead of three. It need not last: the
                 # disk has enough to do with what must.
-                async with self.engine.connect() as conn, db.driver(conn) as connection:
-                    await connection.execute(f"SET LOCAL synchronous_commit = off; NOTIFY {OUTBOX_CHANNEL}")
+                async with self.engine.connect() as conn:
+                    await db.driver(conn).execute(
+                        f"SET LOCAL synchronous_commit = off; NOTIFY {OUTBOX_CHANNEL}"
+                    )
             if not self._wake_again:
                 return
 

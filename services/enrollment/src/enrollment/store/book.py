@@ -75,10 +75,9 @@ async def save_people(conn: AsyncConnection, tenant: UUID, some: Sequence[Person
     """Write the attributes and lock the rows until the transaction ends; who is new. In one order, as `lock_people`."""
     who = sorted(some, key=lambda person: person.person_id)
     facts = [{name: value for name, value in person.facts.items() if value} for person in who]
-    async with db.driver(conn) as connection:
-        rows = await connection.fetch(
-            _SAVE_PEOPLE, tenant, [p.person_id for p in who], [json.dumps(each) for each in facts]
-        )
+    rows = await db.driver(conn).fetch(
+        _SAVE_PEOPLE, tenant, [p.person_id for p in who], [json.dumps(each) for each in facts]
+    )
     return {str(row["person_id"]) for row in rows if row["new"]}
 
 

@@ -67,10 +67,9 @@ async def save_alike(conn: AsyncConnection, tenant: UUID, some: Sequence[Copies]
         for group, copies in enumerate(some)
         for ground in copies.change.after.grounds
     ]
-    async with db.driver(conn) as connection:
-        whose = [list(column) for column in zip(*who, strict=True)]
-        for statement, common in ((_ENROL_ALIKE, rows), (_GROUND_ALIKE, reasons)):
-            await connection.execute(statement, *whose, json.dumps(common, default=str))
+    whose = [list(column) for column in zip(*who, strict=True)]
+    for statement, common in ((_ENROL_ALIKE, rows), (_GROUND_ALIKE, reasons)):
+        await db.driver(conn).execute(statement, *whose, json.dumps(common, default=str))
 
 
 # What the rows of a group have in common comes as JSON, an object for each group.
