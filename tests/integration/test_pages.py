@@ -23,7 +23,7 @@ from tests.integration.pages.scenes import COURSE, COURSES, SCENES, WAITING, Sce
 from tests.integration.pages.stage import Stage, newcomer, populate
 
 pytestmark = pytest.mark.browser
-expect.set_options(timeout=15_000)
+expect.set_options(timeout=30_000)
 
 AXE = Axe().axe_script
 WIDTHS = {320: 720, 1440: 900}

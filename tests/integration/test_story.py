@@ -29,7 +29,7 @@ from tests.integration.story.numbers import by_grpc, on_the_dashboard
 from tests.integration.story.world import Story
 
 pytestmark = pytest.mark.browser
-expect.set_options(timeout=15_000)
+expect.set_options(timeout=30_000)
 
 ENGINEERING = {"attribute": "department", "operator": "is", "value": "Engineering"}
 SALES = {"attribute": "department", "operator": "is", "value": "Sales"}
@@ -43,7 +43,7 @@ async def story(platform: Platform, browser: Browser) -> AsyncIterator[Story]:
         context = await browser.new_context(
             base_url=platform.config.app_origin, viewport={"width": 1280, "height": 900}, locale="en-GB"
         )
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(30_000)
         with operators_sql(platform.config) as sql:
             yield Story(school, browser, await context.new_page(), sql)
         await context.close()

@@ -40,7 +40,7 @@ class Keyboard:
 
     async def find(self, text: str) -> None:
         box = self.page.get_by_role("textbox", name="Page or course")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while not await box.is_visible():  # the page may not listen yet
                 await self.press("Control+k")
                 with suppress(NotThere):
@@ -61,7 +61,7 @@ class Keyboard:
 
     async def _until(self, wanted: Callable[[dict[str, Any], bool], bool], what: str) -> None:
         passed: list[str] = []
-        end = asyncio.get_running_loop().time() + 20  # what is wanted may be on its way
+        end = asyncio.get_running_loop().time() + 30  # what is wanted may be on its way
         while asyncio.get_running_loop().time() < end:
             focus, at_home = await self._focused()
             if focus and wanted(focus, at_home):

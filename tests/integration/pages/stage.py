@@ -31,7 +31,7 @@ class Stage:
         context = await browser.new_context(
             base_url=self.platform.config.app_origin, locale="en-GB", reduced_motion="reduce"
         )
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(30_000)
         if person:
             body = {"person_id": self.people[person]}
             origin = {"origin": self.platform.config.app_origin}
