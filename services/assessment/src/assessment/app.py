@@ -4,7 +4,7 @@ peers.
 
 from functools import partial
 
-from assessment import consumers, http, lms, log, log_http, pages, quizzing, rpc
+from assessment import consumers, http, lms, log, log_http, pages, quiz_http, quizzing, rpc
 from assessment.keys import Vault
 from assessment.peers import EnrollmentPeer, Enrollments, IdentityPeer, People
 from assessment.settings import Settings, master_key
@@ -38,10 +38,12 @@ def build(
     )
     ledger = Ledger(engine, feeds()["assessment"], clock=clock, new_id=new_id)
 
+    router = http.routes(ledger, settings, vault, enrollments=enrollments, people=people)
+    router.include_router(quiz_http.routes(ledger, vault, enrollments))
     app = make_app(
         "assessment",
         settings,
-        router=http.routes(ledger, settings, vault, enrollments=enrollments, people=people),
+        router=router,
         verifier=verifier,
         checks={"database": ledger.check},
     )
