@@ -88,6 +88,7 @@ EVERYBODY = {
     "GET /api/assessment/attempts/{}",
     "PUT /api/assessment/attempts/{}/answers/{}",
     "POST /api/assessment/attempts/{}/submit",
+    "GET /api/assessment/attempts/{}/result",
     "GET /api/assessment/records",
     "GET /api/assessment/certificates",
     "GET /api/assessment/certificates/{}.pdf",
