@@ -15,7 +15,8 @@ from lyceum_kit.tokens import ServiceCredential, TokenSource
 
 Metadata = tuple[tuple[str, str], ...]
 
-# Every RPC of Lyceum reads, so each may be sent again; a stream only while nothing of it has arrived.
+# Every RPC of Lyceum reads, so each may be sent again; a stream only while nothing of it has arrived. A server that goes
+# cancels what reached it at that moment and was not taken up.
 _SERVICE_CONFIG = json.dumps(
     {
         "methodConfig": [
@@ -26,7 +27,7 @@ _SERVICE_CONFIG = json.dumps(
                     "initialBackoff": "0.1s",
                     "maxBackoff": "2s",
                     "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
+                    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
                 },
             }
         ]
