@@ -125,10 +125,10 @@ def get(stage: Stage, **options: float) -> Awaitable[pb.Person]:
     return stage.lyceum.call(stage.lyceum.identity.GetPerson, pb.GetPersonRequest(person_id="p"), **options)
 
 
-async def test_a_service_that_is_starting_is_asked_again(stage: Stage) -> None:
-    stage.server.trouble = [WRONG.UNAVAILABLE, WRONG.RESOURCE_EXHAUSTED]
+async def test_a_service_that_comes_or_goes_is_asked_again(stage: Stage) -> None:
+    stage.server.trouble = [WRONG.UNAVAILABLE, WRONG.CANCELLED, WRONG.RESOURCE_EXHAUSTED]
     assert (await get(stage)).person_id == "p"
-    assert (len(stage.server.seen), len(stage.pauses)) == (3, 2)
+    assert (len(stage.server.seen), len(stage.pauses)) == (4, 3)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,10 @@ from google.rpc.status_pb2 import Status
 
 Pause = Callable[[float], Awaitable[None]]
 
-# The service is starting, stopping or full. What is wrong with the request stays wrong, and is never asked again.
-RETRYABLE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
+# The service is starting, stopping (one that goes cancels what reached it at that moment) or full. What is wrong with the request stays wrong, and is never asked again.
+RETRYABLE = frozenset(
+    {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.RESOURCE_EXHAUSTED}
+)
 TRIES = 6
 FIRST, LONGEST = 0.1, 5.0
 
