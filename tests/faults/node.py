@@ -74,9 +74,13 @@ def build(name: str) -> Service:
 
     async def effect(tx: Tx, event: OrgUnitCreated, meta: Meta) -> None:
         seq, _, deed = event.code.partition(":")
-        await tx.conn.execute(
-            text("INSERT INTO effects (tenant, key, seq, event) VALUES (:tenant, :key, :seq, :event)"),
-            {"tenant": tx.tenant, "key": event.org_unit_id, "seq": int(seq), "event": meta.id},
+        # By the driver: what is tried here is what is around a handler, and not how long it takes.
+        await db.driver(tx.conn).execute(
+            "INSERT INTO effects (tenant, key, seq, event) VALUES ($1, $2, $3, $4)",
+            tx.tenant,
+            event.org_unit_id,
+            int(seq),
+            meta.id,
         )
         await asyncio.sleep(
             float(deed.removeprefix("sleep ")) if deed.startswith("sleep") else behaviour.slow

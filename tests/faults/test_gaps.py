@@ -10,8 +10,7 @@ from tests.faults.stage import CONSUMER, FEED, PRODUCER, Stage
 HEALED_WITHIN = 10.0  # seconds after the consumer is up
 
 
-# Of 9,000 events the handler alone takes some six of the ten seconds, on two cores.
-@pytest.mark.parametrize("each", [60, pytest.param(3000, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("each", [60, pytest.param(5000, marks=pytest.mark.faults)])
 async def test_what_kafka_lost_is_healed_from_the_ledger(stage: Stage, each: int) -> None:
     """Three partitions, three losses: records deleted, the last records gone, the group moved forward by hand."""
     deleted, truncated, skipped = keys = ["k0", "k3", "k4"]
