@@ -214,7 +214,21 @@ class Stage:
         async def no_lag() -> bool:
             return await self.lag() == 0
 
-        await eventually(no_lag, seconds=seconds, what="the consumer caught up")
+        try:
+            await eventually(no_lag, seconds=seconds, what="the consumer caught up")
+        except AssertionError as failure:
+            failure.add_note(await self.told())
+            raise
+
+    async def told(self) -> str:
+        """How far everything is, and what the nodes said last: for whoever reads of a failure and cannot repeat it."""
+        said = [
+            f"{node.log.name}, {'alive' if node.alive else f'ended with {node.process.returncode}'}:\n"
+            + "\n".join(node.log.read_text(errors="replace").splitlines()[-40:])
+            for node in self.nodes
+        ]
+        places = [tuple(row.values()) for row in await self.progress()]
+        return "\n\n".join([f"(head, sent): {await self.heads()}", f"progress: {places}", *said])
 
     def redeliveries(self) -> int:
         """How often a record reached the consumer that had reached it before."""

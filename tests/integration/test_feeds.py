@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 from aiokafka.cluster import ClusterMetadata
+from aiokafka.consumer.fetcher import Fetcher
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from fastapi import APIRouter
@@ -201,6 +202,33 @@ async def test_readiness_tells_when_a_consumer_stands(world: World, monkeypatch:
         async with asyncio.timeout(5):  # the transaction is seen before the process knows of its end
             while await red(enrollment):
                 await asyncio.sleep(0.01)
+
+
+async def test_a_client_that_brings_nothing_is_replaced(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "STUCK", 2)
+    monkeypatch.setattr(wire, "TAIL_CHECK", 0.2)
+    mute: set[Fetcher] = set()
+    actions: Any = Fetcher._get_actions_per_node  # type: ignore[reportPrivateUsage]
+
+    def of_fetcher(fetcher: Fetcher, assignment: Any) -> Any:
+        return ([], {}, 0.2, False, []) if fetcher in mute else actions(fetcher, assignment)
+
+    monkeypatch.setattr(Fetcher, "_get_actions_per_node", of_fetcher)
+    async with world.running():
+        await world.produce(1)
+        await world.reached(1)
+        subscription = world.workers["enrollment"].subscription
+        assert subscription
+        first = subscription._subscriber.consumer  # type: ignore[reportPrivateUsage]
+        mute.add(first._fetcher)  # type: ignore[reportPrivateUsage]
+        async with asyncio.timeout(10):
+            while first._fetcher._in_flight:  # type: ignore[reportPrivateUsage]
+                await asyncio.sleep(0.05)
+        await world.produce(1, first=1)
+        assert await world.reached(2) == [0, 1]
+        assert subscription._subscriber.consumer is not first  # type: ignore[reportPrivateUsage]
 
 
 async def test_a_fenced_broker_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -193,6 +193,10 @@ class Intake:
         place = self._state(partition).place
         return place.next if place else None
 
+    def stopped(self, partition: Partition) -> bool:
+        """Whether it is red: nothing goes on until a person decides."""
+        return self._state(partition).red
+
     def behind(self, partition: Partition) -> bool:
         """Whether the producer sent something that is not handled here; also when neither is known yet."""
         heads, following = self.heads.get(partition[0]), self.next_of(partition)

@@ -40,6 +40,7 @@ KAFKA = "Kafka"  # begins the errors that are not a handler's or the database's
 REFUSALS = 3  # failed polls in a row after which a new client is made
 TAIL_CHECK = 2.0  # seconds between two looks at the producers' heads
 STANDING = 15.0  # seconds behind without a step: no rebalance and no restart of a database lasts that long
+STUCK = 30.0  # and that long without a word from the client: a new one is made
 
 
 def kafka_options(settings: KitSettings) -> dict[str, Any]:
@@ -94,6 +95,7 @@ class Subscription:
         self._broken = asyncio.Event()  # a new client is needed
         self._handling: frozenset[TopicPartition] = frozenset()  # polled and not handled yet
         self._behind: dict[Partition, tuple[int, float]] = {}  # where it stands, and since when
+        self._heard = 0.0  # when this client last brought or said something
         subscriber = self.broker.subscriber(
             *(Topic(topic, declare=False) for topic in self._feeds),
             batch=True,
@@ -130,7 +132,7 @@ class Subscription:
             self._broken.clear()
             try:
                 await self.broker.start()
-                self.error = ""
+                self.error, self._heard = "", time.monotonic()
                 tail = asyncio.create_task(self._check_tails())
                 await self._broken.wait()
             except (KafkaError, OSError) as e:
@@ -151,7 +153,7 @@ class Subscription:
             except Exception as e:
                 # Also what the client itself cannot parse, such as a header's name that is not UTF-8: whatever it
                 # is, a consumer whose loop ended would stand still while its process seems to live.
-                self.error = f"{KAFKA}: {type(e).__name__}: {e}"
+                self.error, self._heard = f"{KAFKA}: {type(e).__name__}: {e}", time.monotonic()
                 log.warning("poll failed", error=self.error, exc_info=not isinstance(e, KafkaError))
                 # aiokafka's coordinator never gets over a heartbeat that was refused once, as after a broker was
                 # wiped and before its access rules were back: it raises that same error for ever.
@@ -166,7 +168,7 @@ class Subscription:
                 if self.error.startswith(KAFKA):
                     self.error = ""
                 continue
-            self._handling = frozenset(polled)
+            self._handling, self._heard = frozenset(polled), time.monotonic()
             try:
                 await self._subscriber.process_message(
                     tuple(r for records in polled.values() for r in records)
@@ -220,6 +222,21 @@ class Subscription:
             except Exception as e:
                 log.warning("tail check failed", error=f"{type(e).__name__}: {e}", exc_info=not _expected(e))
             self._note_behind(drained)
+            if stuck := self._stuck():
+                log.error("consumer stands: a new client", partitions=stuck)
+                self._broken.set()
+
+    def _stuck(self) -> list[str]:
+        """Partitions that stand because the client brings nothing and says of nothing that it failed. It has many tasks:
+        that one of them died, or waits for an answer that never comes, cannot be told in any other way."""
+        long_ago = time.monotonic() - STUCK
+        if self._handling or self._heard > long_ago:
+            return []
+        return sorted(
+            f"{feed}/{p}"
+            for (feed, p), (_, since) in self._behind.items()
+            if since < long_ago and not self._intake.stopped((feed, p))
+        )
 
     def _note_behind(self, partitions: Iterable[Partition]) -> None:
         now = time.monotonic()
