@@ -21,7 +21,13 @@ import asyncpg
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, NodeNotReadyError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    KafkaError,
+    NodeNotReadyError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 
 from lyceum_kit import db, restored, telemetry
 from lyceum_kit.envelope import meta_of, to_headers
@@ -189,6 +195,8 @@ class Relay:
         try:
             async with asyncio.timeout(SEND_TIMEOUT):
                 await producer.start()
+                for feed in self.feeds:
+                    await producer.partitions_for(feed.topic)  # and from now on the client asks for it
             self.status = RelayStatus(active=True)
             await self._pump(connection, producer)
         finally:
@@ -218,10 +226,18 @@ class Relay:
                         async with asyncio.timeout(SLOW_POLL):
                             await self._wake.wait()
                     self._wake.clear()
+                    self._still_there(producer)
         finally:
             if sending:
                 sending.cancel()
                 await asyncio.gather(sending, return_exceptions=True)
+
+    def _still_there(self, producer: AIOKafkaProducer) -> None:
+        """Raises when a topic is gone. A broker that lost all while nothing was to be sent tells nobody else, and consumers
+        have no partition to find a lost tail in before the topic is made again. By what the client hears anyway."""
+        for feed in self.feeds:
+            if not producer.client.cluster.partitions_for_topic(feed.topic):
+                raise UnknownTopicOrPartitionError(f"{feed.topic} is gone")
 
     async def _send_all(self, producer: AIOKafkaProducer, batches: Sequence["_Batch"]) -> None:
         of_feeds = zip(self.feeds, batches, strict=True)
