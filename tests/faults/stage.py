@@ -210,9 +210,7 @@ class Stage:
 
         await eventually(all_sent, seconds=seconds, what="everything is sent")
 
-    async def caught_up(self, *, seconds: float = 120) -> None:
-        """Where a promise has a time, `seconds` is that. Else it is patience, for which a client that is replaced must do."""
-
+    async def caught_up(self, *, seconds: float = 60) -> None:
         async def no_lag() -> bool:
             return await self.lag() == 0
 

@@ -17,7 +17,7 @@ async def test_three_bad_records_hold_three_keys_until_somebody_decides(stage: S
     await _scribble(stage, "k77", half)  # what a broken producer would write
     stage.start(PRODUCER)
     consumer = stage.start(CONSUMER)
-    await stage.caught_up(seconds=120 + each)
+    await stage.caught_up(seconds=60 + each)
 
     before, all_of_them = list(range(1, half)), list(range(1, each + 1))
     bad = {"k3", "k50", "k77"}
@@ -74,7 +74,7 @@ async def test_a_bug_that_hits_every_event_of_one_tenant_stops_no_other(
             bug = {(key, seq): "fail" for key in some} if tenant == struck else {}
             await stage.produce(some, 1, first=seq, deeds=bug, tenant=tenant)
     consumer = stage.start(CONSUMER)
-    await stage.caught_up(seconds=120 + each)
+    await stage.caught_up(seconds=60 + each)
     everything = list(range(1, each + 1))
     for tenant in well:
         assert await stage.effects(tenant) == dict.fromkeys(keys[tenant], everything)

@@ -10,7 +10,8 @@ from google.rpc.status_pb2 import Status
 
 Pause = Callable[[float], Awaitable[None]]
 
-# The service is starting, stopping (one that goes cancels what reached it at that moment) or full. What is wrong with the request stays wrong, and is never asked again.
+# The service is starting, stopping (one that goes cancels what reached it at that moment) or full. What is wrong with the
+# request stays wrong, and is never asked again.
 RETRYABLE = frozenset(
     {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.RESOURCE_EXHAUSTED}
 )

@@ -10,7 +10,6 @@ anything else it makes sure that this is still the ledger that sent what Kafka h
 # (aiokafka is annotated in part only)
 
 import asyncio
-import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -222,11 +221,12 @@ class Relay:
                 if any(flying):
                     sending = asyncio.create_task(self._send_all(producer, flying))
                 elif numbered == "INSERT 0 0":
-                    with contextlib.suppress(TimeoutError):
+                    try:
                         async with asyncio.timeout(SLOW_POLL):
                             await self._wake.wait()
+                    except TimeoutError:
+                        self._still_there(producer)
                     self._wake.clear()
-                    self._still_there(producer)
         finally:
             if sending:
                 sending.cancel()
