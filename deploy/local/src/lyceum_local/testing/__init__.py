@@ -24,7 +24,7 @@ from clickhouse_connect.driver.client import Client
 
 from lyceum_local import config as configuration
 from lyceum_local import lifecycle, supervisor
-from lyceum_local.config import Config
+from lyceum_local.config import Claims, Config
 from lyceum_local.paths import SERVICES
 from lyceum_local.remote import Operator, PlatformError, readiness
 
@@ -196,13 +196,19 @@ def operators_sql(config: Config) -> Generator[Client]:
 
 
 def free_port() -> int:
-    """On this machine, for whoever binds it, now or once more later: below those that connections get from the system, one
-    of which could sit on it while a server restarts."""
+    """On this machine, for whoever binds it, now or once more later; nobody else is given it while this process lives: a node
+    that is to start in a minute found another test's on its port. Below those that connections get from the system, one of
+    which could sit on it while a server restarts."""
     while True:
         port = 20_000 + secrets.randbelow(12_000)
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
-            return port
+            if (claims := Claims()).hold(port):
+                _given.append(claims)
+                return port
+
+
+_given: list[Claims] = []  # one each: claims would give what they hold again
 
 
 def _up(data: Path, variables: Mapping[str, str], *, split: bool | None) -> Config:
