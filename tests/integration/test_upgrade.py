@@ -54,11 +54,10 @@ async def test_the_last_release_consumes_what_this_one_says(breakable: Platform,
         pytest.skip("no release is tagged here: git fetch --tags")
     release = code_of(tag, tmp_path)
     async with under_load(breakable, hires=10) as (cluster, load):
-        for replicas in cluster.services.values():
-            await replicas[0].restart(PYTHONPATH=release)
+        services = cluster.services.values()
+        await asyncio.gather(*(replicas[0].restart(PYTHONPATH=release) for replicas in services))
         await load.more_hired(20)
-        for replicas in cluster.services.values():
-            await replicas[1].restart(PYTHONPATH=release)
+        await asyncio.gather(*(replicas[1].restart(PYTHONPATH=release) for replicas in services))
         await load.more_hired(20)  # nobody of this release is left but analytics
         assert load.answers.keys() <= TAKEN, load.refused
 
