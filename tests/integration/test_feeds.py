@@ -1,7 +1,6 @@
 """The feeds over a real Kafka and PostgreSQL: what a ledger commits reaches its consumer once, whatever the wire does."""
 
 import asyncio
-import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -179,12 +178,12 @@ async def test_readiness_tells_when_kafka_takes_nothing(
         await world.produce(10)
         await world.reached(10)
         await identity.check()
-        kafka_broker.process.send_signal(signal.SIGSTOP)
+        kafka_broker.freeze()
         try:
             await world.produce(1, first=10)
             await turns_red(identity, "1 events wait to be sent")
         finally:
-            kafka_broker.process.send_signal(signal.SIGCONT)
+            kafka_broker.thaw()
         await world.reached(11)
         await identity.check()
 

@@ -325,6 +325,14 @@ class Throwaway:
         self.process.wait()
         self._log.close()
 
+    def freeze(self) -> None:
+        """Until `thaw`. Returns when it stands: for a moment, its threads could still take an event."""
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
+
+    def thaw(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
     def wipe(self) -> None:
         """As if the disk were lost: every topic and offset is gone when it starts again."""
         self.kill()
