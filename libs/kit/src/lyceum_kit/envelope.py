@@ -66,24 +66,37 @@ class Record(NamedTuple):
 
 
 def to_headers(meta: Meta) -> list[tuple[str, bytes]]:
-    # Written out: the relay makes these for every event.
+    # Written out: the relay makes these for every event, and most say what those of the event before said.
     return [
-        ("ce_specversion", b"1.0"),
+        _SPEC,
         ("ce_id", str(meta.id).encode()),
-        ("ce_type", meta.type.encode()),
-        ("ce_source", meta.source.encode()),
+        _said("ce_type", meta.type),
+        _said("ce_source", meta.source),
         ("ce_subject", meta.stream.encode()),
-        ("ce_time", meta.time.isoformat().encode()),
-        ("ce_tenant", str(meta.tenant).encode()),
+        _at(meta.time),
+        _said("ce_tenant", meta.tenant),
         ("ce_streamversion", b"%d" % meta.version),
         ("ce_feedgeneration", b"%d" % meta.generation),
         ("ce_feedposition", b"%d" % meta.position),
         ("ce_feedprevious", meta.previous.encode()),
-        ("ce_correlationid", meta.correlation_id.encode()),
-        ("ce_causationid", meta.causation_id.encode()),
-        ("content-type", CONTENT_TYPE),
-        ("traceparent", meta.traceparent.encode()),
+        _said("ce_correlationid", meta.correlation_id),
+        _said("ce_causationid", meta.causation_id),
+        _CONTENT,
+        _said("traceparent", meta.traceparent),
     ]
+
+
+_SPEC, _CONTENT = ("ce_specversion", b"1.0"), ("content-type", CONTENT_TYPE)
+
+
+@lru_cache(maxsize=4096)
+def _said(name: str, value: str | UUID) -> tuple[str, bytes]:
+    return name, str(value).encode()
+
+
+@lru_cache(maxsize=4096)
+def _at(time: datetime) -> tuple[str, bytes]:
+    return "ce_time", time.isoformat().encode()
 
 
 def meta_of(feed: str, row: Row) -> Meta:
@@ -108,29 +121,37 @@ def meta_of(feed: str, row: Row) -> Meta:
 
 
 def _meta(feed: str, partition: int, headers: Iterable[tuple[str, bytes]]) -> Meta:
-    h = {name: value.decode() for name, value in headers}
-    if h["ce_specversion"] != "1.0":
+    h = dict(headers)
+    if h["ce_specversion"] != b"1.0":
         raise ValueError("not CloudEvents 1.0")
     return Meta(
-        id=read_id(h["ce_id"]),
-        type=h["ce_type"],
-        source=h["ce_source"],
-        stream=h["ce_subject"],
+        id=read_id(h["ce_id"].decode()),
+        type=_same(h["ce_type"]),
+        source=_same(h["ce_source"]),
+        stream=h["ce_subject"].decode(),
         version=int(h["ce_streamversion"]),
-        time=datetime.fromisoformat(h["ce_time"]),
+        time=datetime.fromisoformat(h["ce_time"].decode()),
         tenant=_tenant(h["ce_tenant"]),
         feed=feed,
         partition=partition,
         position=int(h["ce_feedposition"]),
         generation=int(h["ce_feedgeneration"]),
-        previous=h["ce_feedprevious"],
-        correlation_id=h.get("ce_correlationid", ""),
-        causation_id=h.get("ce_causationid", ""),
-        traceparent=h.get("traceparent", ""),
+        previous=h["ce_feedprevious"].decode(),
+        correlation_id=_same(h.get("ce_correlationid", b"")),
+        causation_id=_same(h.get("ce_causationid", b"")),
+        traceparent=_same(h.get("traceparent", b"")),
     )
 
 
-_tenant = lru_cache(maxsize=1000)(read_id)
+@lru_cache(maxsize=4096)
+def _same(value: bytes) -> str:
+    """What many events say is kept once."""
+    return value.decode()
+
+
+@lru_cache(maxsize=1000)
+def _tenant(value: bytes) -> UUID:
+    return read_id(value.decode())
 
 
 def _number(headers: Sequence[tuple[str, bytes]], name: str) -> int:

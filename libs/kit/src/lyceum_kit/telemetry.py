@@ -6,7 +6,7 @@ Traces follow an event through PostgreSQL and Kafka: its `traceparent` is stored
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
@@ -135,34 +135,46 @@ def span(
     return _tracer.start_as_current_span(name, kind=kind, attributes=attributes)
 
 
-@contextmanager
 def span_for(
     name: str,
     traceparent: str,
     attributes: Mapping[str, str | int] | None = None,
     *,
     kind: SpanKind = SpanKind.INTERNAL,
-) -> Generator[Span]:
+) -> AbstractContextManager[Span]:
     """A child of a span elsewhere: whatever made the event, the call, the timer."""
     if _records():
-        with _tracer.start_as_current_span(
+        return _tracer.start_as_current_span(
             name, context=context_of(traceparent), kind=kind, attributes=attributes
-        ) as started:
-            yield started
-        return
-    # A span that nobody sees costs as much as all else around an event or a call. Its trace goes on without.
-    token = context.attach(_unseen(traceparent))
-    try:
-        yield trace.get_current_span()
-    finally:
-        context.detach(token)
+        )
+    return _Unseen(traceparent)
 
 
-def _unseen(traceparent: str) -> Context:
-    """The trace elsewhere, or ids of a new one, for logs and for whoever is called."""
-    elsewhere = context_of(traceparent)
-    if trace.get_current_span(elsewhere).get_span_context().is_valid:
-        return elsewhere
+class _Unseen:
+    """A span that nobody sees costs as much as all else around an event or a call. Its trace goes on without."""
+
+    __slots__ = ("_token", "_traceparent")
+
+    def __init__(self, traceparent: str) -> None:
+        self._traceparent = traceparent
+
+    def __enter__(self) -> Span:
+        self._token = context.attach(_elsewhere(self._traceparent) or _new_trace())
+        return trace.get_current_span()
+
+    def __exit__(self, *_: object) -> None:
+        context.detach(self._token)
+
+
+@lru_cache(maxsize=4096)
+def _elsewhere(traceparent: str) -> Context | None:
+    """The trace that is named; None when none is. Many events come from one request."""
+    found = context_of(traceparent)
+    return found if trace.get_current_span(found).get_span_context().is_valid else None
+
+
+def _new_trace() -> Context:
+    """Its ids are for logs and for whoever is called."""
     ids = SpanContext(_ids.generate_trace_id(), _ids.generate_span_id(), is_remote=False)
     return trace.set_span_in_context(NonRecordingSpan(ids))
 
