@@ -56,13 +56,12 @@ async def run(size: Size) -> list[Figure]:
         Figure("relay, backlog", rate, "events/s", 20, "at least", one, "one row at a time"),
         Figure(
             "relay, backlog", rate, "events/s", 0.8, "at least", floor, "numbering + producer alone",
-            because="Ours reads back what it numbered, and makes 15 headers an event in Python: some 14 µs. While a batch"
-            " is under way the next is numbered and read, so that two cores are busy: a third would help, or headers that"
-            " PostgreSQL hands over as bytes",
+            because="Ours also reads back what it numbered: two fifths of its time with PostgreSQL. While a batch is under way the next is"
+            " numbered and read, so that two cores are busy: 0.66 to 0.83 in runs of a day. A third core would help",
         ),
         Figure(
             "commit to consumed, p99", percentile(hops, 0.99), "ms", 15,
-            because="The median is half of it; one in a hundred waits longer for the disk or the broker: 11 to 17 ms in runs of"
+            because="The median is half of it; one in a hundred waits longer for the disk or the broker: 10 to 17 ms in runs of"
             " two days. A disk and a core of their own would do",
         ),
         Figure("commit to consumed, p50", percentile(hops, 0.5), "ms"),
