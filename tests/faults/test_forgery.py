@@ -99,7 +99,7 @@ async def test_bad_records_on_the_wire_stop_nobody(stage: Stage) -> None:
     await stage.wire.delete_before(await stage.wire.ends())
 
     def spoilt(record: Record) -> Written:
-        headers = dict(record.headers)
+        headers: dict[str, bytes | None] = dict(record.headers)
         if record.meta and record.meta.version == 2:
             match record.key:
                 case "org-unit/k2":
@@ -112,6 +112,8 @@ async def test_bad_records_on_the_wire_stop_nobody(stage: Stage) -> None:
                     return record.key.encode(), None, list(headers.items())  # a tombstone
                 case "org-unit/k6":
                     headers["ce_feedposition"] = b"-1"
+                case "org-unit/k7":
+                    headers["ce_subject"] = None
                 case _:
                     pass
         return record.key.encode(), record.value, list(headers.items())

@@ -18,7 +18,7 @@ from lyceum_kit.topics import Feed
 from lyceum_local.kafka import Throwaway
 
 # Key, value and headers, each as bad as somebody likes.
-Written = tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes]]]
+Written = tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes | None]]]
 
 
 class Wire:

@@ -155,12 +155,12 @@ def _tenant(value: bytes) -> UUID:
 
 
 def _number(headers: Sequence[tuple[str, bytes]], name: str) -> int:
-    value = next((v for n, v in headers if n == name), b"")
+    value = next((v for n, v in headers if n == name), b"") or b""
     return int(value) if value.isdigit() and len(value) < 19 else 0
 
 
 def _text(headers: Sequence[tuple[str, bytes]], name: str) -> str:
-    return next((v for n, v in headers if n == name), b"").decode(errors="replace")
+    return (next((v for n, v in headers if n == name), b"") or b"").decode(errors="replace")
 
 
 def read_record(
@@ -177,7 +177,12 @@ def read_record(
     try:
         # A key and a body every event has, if only an empty one; a tombstone is not the producer's.
         meta = None if key is None or value is None else _meta(feed, partition, headers)
-    except (KeyError, ValueError):
+    except (
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+    ):  # the last two: Kafka allows headers without a value
         meta = None
     if meta:
         place = (meta.position, meta.generation, meta.previous, str(meta.id))

@@ -1,0 +1,64 @@
+"""What goes onto the wire comes back from it; and whatever else stands there is no reason to stop."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lyceum_kit.envelope import Meta, read_record, to_headers
+
+AT = datetime(2026, 11, 27, 9, 30, 0, 123456, tzinfo=UTC)
+EVENT = Meta(
+    id=UUID(int=7), type="lyceum.identity.v1.UserProvisioned", source="lyceum/identity", stream="person/1", version=1,
+    time=AT, tenant=UUID(int=1), feed="identity", partition=3, position=12, generation=1, previous=str(UUID(int=6)),
+)  # fmt: skip
+NAMES = [name for name, _ in to_headers(EVENT)]
+
+numbers = st.integers(1, 2**62)
+metas = st.builds(
+    Meta,
+    id=st.uuids(), type=st.text(min_size=1), source=st.text(), stream=st.text(), version=numbers,
+    time=st.datetimes(timezones=st.just(UTC)), tenant=st.uuids(), feed=st.just("identity"), partition=st.just(3),
+    position=numbers, generation=numbers, previous=st.uuids().map(str) | st.just(""), correlation_id=st.text(),
+    causation_id=st.text(), traceparent=st.text(),
+)  # fmt: skip
+# Kafka allows a header without a value.
+anything = (
+    st.none() | st.binary() | st.sampled_from([b"1.0", b"12", b"-1", b"\xff", str(UUID(int=7)).encode()])
+)
+
+
+@given(metas)
+def test_headers_come_back_as_they_went(meta: Meta) -> None:
+    record = read_record("identity", 3, b"person/1", b"body", to_headers(meta), offset=9)
+    assert record.meta == meta
+    assert (record.position, record.generation, record.previous) == meta[9:12]
+    assert (record.id, record.key, record.value, record.offset) == (str(meta.id), "person/1", b"body", 9)
+
+
+@given(
+    st.none() | st.binary(),
+    st.none() | st.binary(),
+    st.dictionaries(st.sampled_from(NAMES), anything),
+    st.lists(st.tuples(st.text(), anything), max_size=2),
+)
+def test_no_record_on_the_wire_raises(
+    key: bytes | None, body: bytes | None, spoilt: dict[str, Any], more: list[tuple[str, Any]]
+) -> None:
+    """It is read, or comes back without `meta`, to be looked for in the ledger."""
+    headers = {**dict(to_headers(EVENT)), **spoilt}
+    record = read_record("identity", 3, key, body, [*headers.items(), *more])
+    whole = key is not None and body is not None and not spoilt
+    assert record.meta is not None or not whole
+    assert record.position >= 0
+
+
+def test_a_header_without_a_value_is_none_at_all() -> None:
+    for name in NAMES:
+        headers: dict[str, Any] = {**dict(to_headers(EVENT)), name: None}
+        record = read_record("identity", 3, b"k", b"v", list(headers.items()))
+        unused = name == "content-type"
+        assert (record.meta == EVENT) is unused
+        assert record.position == (0 if name == "ce_feedposition" else 12)
