@@ -56,8 +56,8 @@ async def run(size: Size) -> list[Figure]:
         Figure("relay, backlog", rate, "events/s", 20, "at least", one, "one row at a time"),
         Figure(
             "relay, backlog", rate, "events/s", 0.8, "at least", floor, "numbering + producer alone",
-            because="Ours also reads back what it numbered: two fifths of its time with PostgreSQL. While a batch is under way the next is"
-            " numbered and read, so that two cores are busy: 0.66 to 0.83 in runs of a day. A third core would help",
+            because="Ours also reads back what it numbered: two fifths of its time with PostgreSQL. While a batch is under way"
+            " the next is numbered and read, so that two cores are busy: 0.66 to 0.83 in runs of a day. A third core would help",
         ),
         Figure(
             "commit to consumed, p99", percentile(hops, 0.99), "ms", 15,

@@ -1,7 +1,6 @@
 """Kafka or PostgreSQL is away for a while: what was answered 2xx is there, the rest was refused clearly, all catch up."""
 
 import asyncio
-import signal
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -65,13 +64,12 @@ async def test_a_frozen_broker_delays_and_loses_nothing(stage: Stage, seconds: f
     load = Load(stage, producer)
     loading = asyncio.create_task(load.run())
     await _all_write(load)
-    broker = stage.wire.broker.process
-    broker.send_signal(signal.SIGSTOP)
+    stage.wire.broker.freeze()
     try:
         await _turns(producer, ready=False, seconds=30)
         await asyncio.sleep(seconds)
     finally:
-        broker.send_signal(signal.SIGCONT)
+        stage.wire.broker.thaw()
     await _turns(producer, ready=True, seconds=30)
     await load.settle(loading)
     assert set(load.answers) == {201}  # the ledger alone decides whether a write is taken

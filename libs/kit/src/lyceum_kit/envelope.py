@@ -3,7 +3,7 @@
 Everything needed to route, order, deduplicate and park an event stands in its headers.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
@@ -120,10 +120,10 @@ def meta_of(feed: str, row: Row) -> Meta:
     )
 
 
-def _meta(feed: str, partition: int, headers: Iterable[tuple[str, bytes]]) -> Meta:
-    h = dict(headers)
-    if h["ce_specversion"] != b"1.0":
-        raise ValueError("not CloudEvents 1.0")
+def _meta(feed: str, partition: int, h: Mapping[str, bytes]) -> Meta:
+    position = int(h["ce_feedposition"])
+    if h["ce_specversion"] != b"1.0" or position < 1:
+        raise ValueError("not CloudEvents 1.0, or no position")
     return Meta(
         id=read_id(h["ce_id"].decode()),
         type=_same(h["ce_type"]),
@@ -134,7 +134,7 @@ def _meta(feed: str, partition: int, headers: Iterable[tuple[str, bytes]]) -> Me
         tenant=_tenant(h["ce_tenant"]),
         feed=feed,
         partition=partition,
-        position=int(h["ce_feedposition"]),
+        position=position,
         generation=int(h["ce_feedgeneration"]),
         previous=h["ce_feedprevious"].decode(),
         correlation_id=_same(h.get("ce_correlationid", b"")),
@@ -154,13 +154,8 @@ def _tenant(value: bytes) -> UUID:
     return read_id(value.decode())
 
 
-def _number(headers: Sequence[tuple[str, bytes]], name: str) -> int:
-    value = next((v for n, v in headers if n == name), b"") or b""
+def _number(value: bytes) -> int:
     return int(value) if value.isdigit() and len(value) < 19 else 0
-
-
-def _text(headers: Sequence[tuple[str, bytes]], name: str) -> str:
-    return (next((v for n, v in headers if n == name), b"") or b"").decode(errors="replace")
 
 
 def read_record(
@@ -168,32 +163,31 @@ def read_record(
     partition: int,
     key: bytes | None,
     value: bytes | None,
-    headers: Sequence[tuple[str, bytes]],
+    headers: Iterable[tuple[str, bytes | None]],
     *,
     offset: int = -1,
 ) -> Record:
-    """Never raises: what cannot be read comes back with `meta=None`, to be checked against the ledger."""
+    """Never raises: what cannot be read comes back with `meta=None`, to be checked against the ledger.
+
+    A header without a value, which Kafka allows, is none at all.
+    """
     text = (key or b"").decode(errors="replace")
+    h = {name: value for name, value in headers if value is not None}
     try:
         # A key and a body every event has, if only an empty one; a tombstone is not the producer's.
-        meta = None if key is None or value is None else _meta(feed, partition, headers)
-    except (
-        KeyError,
-        ValueError,
-        TypeError,
-        AttributeError,
-    ):  # the last two: Kafka allows headers without a value
+        meta = None if key is None or value is None else _meta(feed, partition, h)
+    except (KeyError, ValueError):
         meta = None
     if meta:
         place = (meta.position, meta.generation, meta.previous, str(meta.id))
     else:  # whatever of it can be read
         place = (
-            _number(headers, "ce_feedposition"),
-            _number(headers, "ce_feedgeneration"),
-            _text(headers, "ce_feedprevious"),
-            _text(headers, "ce_id"),
+            _number(h.get("ce_feedposition", b"")),
+            _number(h.get("ce_feedgeneration", b"")),
+            h.get("ce_feedprevious", b"").decode(errors="replace"),
+            h.get("ce_id", b"").decode(errors="replace"),
         )
-    return Record(feed, partition, *place, text, value or b"", tuple(headers), meta, offset)
+    return Record(feed, partition, *place, text, value or b"", tuple(h.items()), meta, offset)
 
 
 def decode(message_type: type[Message], record: Record) -> Message:

@@ -162,7 +162,7 @@ async def park(
         "event_id": record.id,
         "type": record.meta.type if record.meta else "",
         "header_names": [name for name, _ in record.headers],
-        "header_values": [value or b"" for _, value in record.headers],
+        "header_values": [value for _, value in record.headers],
         "body": record.value,
         "reason": reason[:2000],
         "tries": tries,
