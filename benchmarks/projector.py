@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from analytics import schema
 from analytics.engine import Engine, Session, open_engine
 from analytics.projections import table
-from analytics.sink import CONSUMER, ClickHouseSink
+from analytics.sink import AT_ONCE, CONSUMER, ClickHouseSink
 from benchmarks.figures import Figure, in_turns
 from benchmarks.parts import (
     Store,
@@ -35,7 +35,7 @@ from lyceum.enrollment.v1.events_pb2 import GROUND_KIND_RULE, Ground, LearnerEnr
 from lyceum_kit.envelope import Record, read_record
 from lyceum_kit.intake import Intake
 from lyceum_kit.topics import feeds
-from lyceum_kit.wire import POLL_RECORDS, kafka_options
+from lyceum_kit.wire import kafka_options
 
 FEED = feeds()["enrollment"]
 FLUSH = 1_000
@@ -145,7 +145,7 @@ async def _ours(engine: Engine, producer: Store, options: dict[str, Any], size: 
         intake = Intake(CONSUMER, sink, feed)
         began, seen = time.perf_counter(), 0
         while seen < size.events:
-            polled = await consumer.getmany(timeout_ms=1000, max_records=POLL_RECORDS)
+            polled = await consumer.getmany(timeout_ms=1000, max_records=AT_ONCE)
             records = [_record(r) for some in polled.values() for r in some]
             await intake.process(records)
             seen += len(records)

@@ -44,7 +44,7 @@ def test_an_event_is_handled_in_the_trace_that_made_it() -> None:
     with telemetry.span("webhook") as made:
         traceparent = telemetry.current_traceparent()
     event = meta(traceparent)
-    with telemetry.event_span("handle user-provisioned", event, consumer="enrollment"):
+    with telemetry.event_span(lambda _: "handle user-provisioned", event, consumer="enrollment"):
         following = telemetry.current_traceparent()
     assert following != traceparent
     assert f"{made.get_span_context().trace_id:032x}" in following
@@ -61,7 +61,7 @@ def test_without_a_collector_a_trace_goes_on_and_no_span_is_made(monkeypatch: py
     finished = spans()
     monkeypatch.setattr(trace.get_tracer_provider(), "sampler", ALWAYS_OFF)
     event = meta("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00")
-    with telemetry.event_span("handle", event, consumer="enrollment"):
+    with telemetry.event_span(lambda _: "handle", event, consumer="enrollment"):
         assert telemetry.current_traceparent() == event.traceparent
     with telemetry.event_spans(lambda _: "insert", [event], consumer="analytics") as following:
         assert following == [event.traceparent]
@@ -112,8 +112,8 @@ def test_nor_without_a_collector(traceparent: str, monkeypatch: pytest.MonkeyPat
 
 
 def test_handling_an_event_is_timed() -> None:
-    labels = {"consumer": "timed", "type": "UserProvisioned"}
-    with telemetry.event_span("handle", meta(""), consumer="timed"):
+    labels = {"consumer": "timed", "type": "user-provisioned"}
+    with telemetry.event_span(lambda _: "handle", meta(""), consumer="timed"):
         pass
     assert REGISTRY.get_sample_value("lyceum_handler_seconds_count", labels) == 1
 

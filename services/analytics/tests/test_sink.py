@@ -13,7 +13,7 @@ import pytest
 
 from analytics.consumers import FEEDS, Consumption
 from analytics.engine import Engine
-from analytics.projections import columns, table
+from analytics.projections import table
 from analytics.settings import Settings
 from analytics.sink import ClickHouseSink, blocks, token
 from lyceum_kit.intake import Place
@@ -41,10 +41,9 @@ async def test_shuffled_and_doubled_batches_are_counted_once(
     assert (await counted(engine))[feed] == (60, 60)
     counts = await consumption.sink.counts(feed)
     assert all(c.whole for c in counts)
-    expected = columns(feed, sorted(some_of_each.all(feed), key=lambda r: (r.partition, r.position)))
+    expected = sorted(some_of_each.all(feed), key=lambda r: (r.partition, r.position))
     rows = await engine.query(f"SELECT position, stream FROM {table(feed)} ORDER BY partition, position")
-    assert [r["stream"] for r in rows] == expected["stream"]
-    assert [r["position"] for r in rows] == expected["position"]
+    assert [(r["position"], r["stream"]) for r in rows] == [(r.position, r.meta.stream) for r in expected]
 
 
 async def test_after_a_kill_between_insert_and_acknowledgement_nothing_is_doubled(

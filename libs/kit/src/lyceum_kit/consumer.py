@@ -11,6 +11,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import structlog
 from google.protobuf.message import Message
@@ -213,31 +214,35 @@ class HandlerSink:
         if not run:
             return False
         parked = await progress.parked_keys(conn, self.consumer, run)
-        by_tenant: dict[str, list[Record]] = {}
+        by_tenant: dict[UUID, list[Record]] = {}
         for record in run:
-            by_tenant.setdefault(str(record.meta.tenant) if record.meta else "", []).append(record)
+            assert record.meta  # the intake lets nothing else through
+            by_tenant.setdefault(record.meta.tenant, []).append(record)
         published = False
-        for records in by_tenant.values():
-            assert records[0].meta  # the intake lets nothing else through
-            await db.set_tenant(conn, records[0].meta.tenant)
+        for tenant, records in by_tenant.items():
             fit: list[Record] = []
             for record in records:
+                kind = record.meta.type if record.meta else ""
                 if (record.feed, record.key) in parked:
                     await progress.park(
                         conn, self.consumer, record, "key", "an earlier event of this key is parked", 0
                     )
-                elif record.meta and record.meta.type not in feeds()[record.feed].messages:
+                elif kind in self._handlers:
+                    fit.append(record)
+                elif kind not in feeds()[record.feed].messages:
                     # A newer producer's: set aside without holding its key, tried again after an upgrade.
                     await progress.park(
                         conn, self.consumer, record, "unknown-type", "this build does not know the type", 0
                     )
-                elif tries >= TRIES:
-                    parked.add((record.feed, record.key))
+            if fit:
+                await db.set_tenant(conn, tenant)
+            if tries >= TRIES:
+                for record in fit:
                     published |= await self._last_try(conn, record, tries)
-                else:
-                    fit.append(record)
-            for some in self._calls(fit):
-                published |= await self.handle(conn, some)
+            else:
+                for some in self._calls(fit):
+                    published |= await self.handle(conn, some)
+                telemetry.count_handled(self.consumer, fit)
         return published
 
     def _calls(self, records: Sequence[Record]) -> list[list[Record]]:
@@ -246,7 +251,7 @@ class HandlerSink:
         last, keys = None, set[str]()
         for record in records:
             assert record.meta
-            _, handler = self._handlers.get(record.meta.type, (None, None))
+            _, handler = self._handlers[record.meta.type]
             if isinstance(handler, Together) and handler is last and record.key not in keys:
                 calls[-1].append(record)
             else:
@@ -264,7 +269,9 @@ class HandlerSink:
                     raise Poison(
                         [record], RuntimeError(f"the process died {tries - 1} times while handling it")
                     )
-                return await self.handle(conn, [record])
+                published = await self.handle(conn, [record])
+                telemetry.count_handled(self.consumer, [record])
+                return published
         except Poison as poison:
             log.error("parked", error=str(poison), **_named(record))
             await progress.park(conn, self.consumer, record, "failed", str(poison), min(tries, TRIES))
@@ -275,10 +282,7 @@ class HandlerSink:
         events. Raises Poison for what is the records' fault."""
         metas = [record.meta for record in records if record.meta]
         first = metas[0]
-        found = self._handlers.get(first.type)
-        if found is None:
-            return False
-        _, handler = found
+        _, handler = self._handlers[first.type]
         tx = Tx(
             conn,
             first.tenant,
@@ -292,12 +296,12 @@ class HandlerSink:
         try:
             messages = [decode(self._handlers[m.type][0], r) for m, r in zip(metas, records, strict=True)]
             if isinstance(handler, Together):
-                with telemetry.event_spans(_handle, metas, consumer=self.consumer) as traceparents:
+                with telemetry.event_spans(_name, metas, consumer=self.consumer) as traceparents:
                     origins = map(_origin, metas, traceparents)
                     await handler.handler(tx, list(map(Event, messages, metas, origins)))
                     published = await _written(tx)
             else:
-                with telemetry.event_span(_handle(first), first, consumer=self.consumer):
+                with telemetry.event_span(_name, first, consumer=self.consumer):
                     await handler(tx, messages[0], first)
                     published = await _written(tx)
         except (Conflict, Unavailable):
@@ -306,8 +310,6 @@ class HandlerSink:
             if db.is_outage(e) or db.is_race(e):
                 raise
             raise Poison(records, e) from e
-        for meta in metas:
-            telemetry.events_handled(self.consumer, spelled(meta.type)).inc()
         return published
 
 
@@ -319,7 +321,7 @@ async def _written(tx: Tx) -> bool:
     return published
 
 
-def _handle(meta: Meta) -> str:
+def _name(meta: Meta) -> str:
     return f"handle {spelled(meta.type)}"
 
 

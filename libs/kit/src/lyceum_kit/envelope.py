@@ -3,10 +3,10 @@
 Everything needed to route, order, deduplicate and park an event stands in its headers.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 from uuid import UUID
 
 from google.protobuf.message import Message
@@ -60,7 +60,7 @@ class Record(NamedTuple):
     id: str
     key: str
     value: bytes
-    headers: tuple[tuple[str, bytes], ...]
+    headers: Sequence[tuple[str, bytes | None]]  # as they came; Kafka allows one without a value
     meta: Meta | None = None
     offset: int = -1  # in Kafka; -1 when read from the ledger
 
@@ -102,21 +102,21 @@ def _at(time: datetime) -> tuple[str, bytes]:
 def meta_of(feed: str, row: Row) -> Meta:
     """The headers of a numbered event, from a row of `events` joined with its position."""
     return Meta(
-        id=row["id"],
-        type=row["type"],
-        source=f"lyceum/{feed}",
-        stream=row["stream"],
-        version=row["version"],
-        time=row["at"],
-        tenant=row["tenant"],
-        feed=feed,
-        partition=row["partition"],
-        position=row["position"],
-        generation=row["generation"],
-        previous=row["previous"],
-        correlation_id=row["correlation_id"],
-        causation_id=row["causation_id"],
-        traceparent=row["traceparent"],
+        row["id"],
+        row["type"],
+        f"lyceum/{feed}",
+        row["stream"],
+        row["version"],
+        row["at"],
+        row["tenant"],
+        feed,
+        row["partition"],
+        row["position"],
+        row["generation"],
+        row["previous"],
+        row["correlation_id"],
+        row["causation_id"],
+        row["traceparent"],
     )
 
 
@@ -125,21 +125,21 @@ def _meta(feed: str, partition: int, h: Mapping[str, bytes]) -> Meta:
     if h["ce_specversion"] != b"1.0" or position < 1:
         raise ValueError("not CloudEvents 1.0, or no position")
     return Meta(
-        id=read_id(h["ce_id"].decode()),
-        type=_same(h["ce_type"]),
-        source=_same(h["ce_source"]),
-        stream=h["ce_subject"].decode(),
-        version=int(h["ce_streamversion"]),
-        time=datetime.fromisoformat(h["ce_time"].decode()),
-        tenant=_tenant(h["ce_tenant"]),
-        feed=feed,
-        partition=partition,
-        position=position,
-        generation=int(h["ce_feedgeneration"]),
-        previous=h["ce_feedprevious"].decode(),
-        correlation_id=_same(h.get("ce_correlationid", b"")),
-        causation_id=_same(h.get("ce_causationid", b"")),
-        traceparent=_same(h.get("traceparent", b"")),
+        read_id(h["ce_id"].decode()),
+        _same(h["ce_type"]),
+        _same(h["ce_source"]),
+        h["ce_subject"].decode(),
+        int(h["ce_streamversion"]),
+        _time(h["ce_time"]),
+        _tenant(h["ce_tenant"]),
+        feed,
+        partition,
+        position,
+        int(h["ce_feedgeneration"]),
+        h["ce_feedprevious"].decode(),
+        _same(h.get("ce_correlationid", b"")),
+        _same(h.get("ce_causationid", b"")),
+        _same(h.get("traceparent", b"")),
     )
 
 
@@ -149,13 +149,14 @@ def _same(value: bytes) -> str:
     return value.decode()
 
 
+@lru_cache(maxsize=4096)
+def _time(value: bytes) -> datetime:
+    return datetime.fromisoformat(value.decode())
+
+
 @lru_cache(maxsize=1000)
 def _tenant(value: bytes) -> UUID:
     return read_id(value.decode())
-
-
-def _number(value: bytes) -> int:
-    return int(value) if value.isdigit() and len(value) < 19 else 0
 
 
 def read_record(
@@ -163,31 +164,54 @@ def read_record(
     partition: int,
     key: bytes | None,
     value: bytes | None,
-    headers: Iterable[tuple[str, bytes | None]],
-    *,
+    headers: Sequence[tuple[str, bytes | None]],
     offset: int = -1,
 ) -> Record:
-    """Never raises: what cannot be read comes back with `meta=None`, to be checked against the ledger.
-
-    A header without a value, which Kafka allows, is none at all.
-    """
-    text = (key or b"").decode(errors="replace")
-    h = {name: value for name, value in headers if value is not None}
+    """Never raises: what cannot be read comes back with `meta=None`, to be checked against the ledger. So does a
+    tombstone, and what lacks a key: every event has one, and a body, if only an empty one."""
     try:
-        # A key and a body every event has, if only an empty one; a tombstone is not the producer's.
-        meta = None if key is None or value is None else _meta(feed, partition, h)
-    except (KeyError, ValueError):
-        meta = None
-    if meta:
-        place = (meta.position, meta.generation, meta.previous, str(meta.id))
-    else:  # whatever of it can be read
-        place = (
-            _number(h.get("ce_feedposition", b"")),
-            _number(h.get("ce_feedgeneration", b"")),
-            h.get("ce_feedprevious", b"").decode(errors="replace"),
-            h.get("ce_id", b"").decode(errors="replace"),
-        )
-    return Record(feed, partition, *place, text, value or b"", tuple(h.items()), meta, offset)
+        text = cast("bytes", key).decode()
+        meta = _meta(feed, partition, cast("dict[str, bytes]", dict(headers)))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return _unreadable(feed, partition, key, value, headers, offset)
+    if value is None:
+        return _unreadable(feed, partition, key, value, headers, offset)
+    return Record(
+        feed, partition, meta.position, meta.generation, meta.previous, str(meta.id), text, value, headers, meta, offset
+    )  # fmt: skip
+
+
+def _unreadable(
+    feed: str,
+    partition: int,
+    key: bytes | None,
+    value: bytes | None,
+    headers: Sequence[tuple[str, bytes | None]],
+    offset: int,
+) -> Record:
+    """With whatever can be read of its place."""
+    h = dict(headers)
+    return Record(
+        feed,
+        partition,
+        _number(h.get("ce_feedposition")),
+        _number(h.get("ce_feedgeneration")),
+        _text(h.get("ce_feedprevious")),
+        _text(h.get("ce_id")),
+        _text(key),
+        value or b"",
+        headers,
+        None,
+        offset,
+    )
+
+
+def _number(value: bytes | None) -> int:
+    return int(value) if value and value.isdigit() and len(value) < 19 else 0
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode(errors="replace")
 
 
 def decode(message_type: type[Message], record: Record) -> Message:

@@ -166,7 +166,10 @@ class Head:
 
     def generation_at(self, position: int) -> int:
         """The generation that position belongs to: the last one that starts at or before it."""
-        return next((g for g, start in reversed(self.generations) if start <= position), 0)
+        for generation, start in reversed(self.generations):
+            if start <= position:
+                return generation
+        return 0
 
 
 class FeedReader:

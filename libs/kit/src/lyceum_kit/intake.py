@@ -351,6 +351,8 @@ class Intake:
     async def _within_head(self, partition: Partition, records: Sequence[Record]) -> list[Record]:
         head = self.heads[partition[0]][partition[1]]
         true = [r for r in records if 0 < r.position <= head.head and r.meta]
+        if len(true) == len(records):
+            return true
         # What has no readable headers counts as lost: the gap it leaves is filled from the ledger. (What lies beyond the
         # head of a restored ledger and is of the generation before is no news.)
         false = [

@@ -1,13 +1,12 @@
 """Parked events: seen, replayed or discarded by a person. Nothing is deleted; a settled event keeps its trace."""
 
-from collections.abc import Sequence
 from typing import Any, TypedDict
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from lyceum_kit import db, progress
+from lyceum_kit import db, progress, telemetry
 from lyceum_kit.consumer import HandlerSink, Poison
 from lyceum_kit.envelope import Record, read_record
 from lyceum_kit.errors import NotFound
@@ -132,6 +131,7 @@ class Parked:
                 await db.set_tenant(conn, record.meta.tenant)
                 published = await self._sink.handle(conn, [record])
                 await conn.execute(_SETTLE, {"n": row.n, "how": "replayed", "who": who, "why": ""})
+                telemetry.count_handled(self._sink.consumer, [record])
         except Poison as poison:
             async with engine.begin() as conn:
                 await conn.execute(_FAILED, {"n": row.n, "reason": str(poison)})
@@ -146,7 +146,7 @@ class Parked:
 
 
 def _record(row: Any) -> Record:
-    headers: Sequence[tuple[str, bytes]] = list(zip(row.header_names, row.header_values, strict=True))
+    headers = list(zip(row.header_names, row.header_values, strict=True))
     return read_record(row.feed, row.partition, row.key.encode(), row.body, headers)
 
 

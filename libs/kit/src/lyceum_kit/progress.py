@@ -49,6 +49,7 @@ _HEALED = text(
     "UPDATE progress SET healed = healed + :events"
     " WHERE consumer = :consumer AND feed = :feed AND partition = :partition"
 )
+_ANY_PARKED = text("SELECT EXISTS (SELECT 1 FROM parked WHERE consumer = :consumer AND settled IS NULL)")
 _PARKED_KEYS = text(
     "SELECT DISTINCT feed, key FROM parked WHERE consumer = :consumer AND settled IS NULL AND kind <> 'unknown-type'"
     " AND key = ANY(:keys)"
@@ -144,6 +145,10 @@ async def forget(conn: AsyncConnection) -> None:
 
 
 async def parked_keys(conn: AsyncConnection, consumer: str, run: Sequence[Record]) -> set[tuple[str, str]]:
+    # To hand over all keys costs more than to ask first, and hardly ever is one parked. Nobody parks or settles any of
+    # these partitions meanwhile: we hold their locks.
+    if not (await conn.execute(_ANY_PARKED, {"consumer": consumer})).scalar():
+        return set()
     keys = list({r.key for r in run})
     rows = await conn.execute(_PARKED_KEYS, {"consumer": consumer, "keys": keys})
     return {(r.feed, r.key) for r in rows.all()}
@@ -152,6 +157,7 @@ async def parked_keys(conn: AsyncConnection, consumer: str, run: Sequence[Record
 async def park(
     conn: AsyncConnection, consumer: str, record: Record, kind: str, reason: str, tries: int
 ) -> None:
+    headers = {name: value for name, value in record.headers if value is not None}
     row = {
         **_of(consumer, (record.feed, record.partition)),
         "position": record.position,
@@ -161,8 +167,8 @@ async def park(
         "key": record.key,
         "event_id": record.id,
         "type": record.meta.type if record.meta else "",
-        "header_names": [name for name, _ in record.headers],
-        "header_values": [value for _, value in record.headers],
+        "header_names": list(headers),
+        "header_values": list(headers.values()),
         "body": record.value,
         "reason": reason[:2000],
         "tries": tries,

@@ -4,9 +4,11 @@ Traces follow an event through PostgreSQL and Kafka: its `traceparent` is stored
 """
 
 import time
+from collections import Counter as Counts
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache, lru_cache
+from types import TracebackType
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
@@ -24,9 +26,10 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from prometheus_client import Counter, Gauge, Histogram
 
 from lyceum_kit.settings import KitSettings
+from lyceum_kit.topics import spelled
 
 if TYPE_CHECKING:
-    from lyceum_kit.envelope import Meta
+    from lyceum_kit.envelope import Meta, Record
 
 # Attributes of spans. Messaging and RPC names are OpenTelemetry's own conventions.
 EVENT_ID = "lyceum.event.id"  # UUIDv7 of the event, as in ce_id
@@ -50,7 +53,9 @@ GAPS_HEALED = Counter(
     ["consumer", "feed"],
 )
 EVENTS_HANDLED = Counter("lyceum_events_handled", "Events whose effects are written", ["consumer", "type"])
-HANDLER_SECONDS = Histogram("lyceum_handler_seconds", "Time in an event's handler", ["consumer", "type"])
+HANDLER_SECONDS = Histogram(
+    "lyceum_handler_seconds", "Time in a handler, of one event or of many at once", ["consumer", "type"]
+)
 PARKED = Counter("lyceum_parked_events", "Events set aside with their key", ["consumer", "feed"])
 # What waits for a person.
 PARKED_OPEN = Gauge("lyceum_parked_open", "Events set aside that nobody has settled yet", ["consumer"])
@@ -179,16 +184,30 @@ def _new_trace() -> Context:
     return trace.set_span_in_context(NonRecordingSpan(ids))
 
 
-@contextmanager
-def event_span(name: str, meta: "Meta", *, consumer: str) -> Generator[None]:
+class event_span:
     """The handling of one event, in the trace that made it. Counts the time as well."""
-    began = time.perf_counter()
-    try:
-        attributes = _of_event(meta, consumer) if _records() else None
-        with span_for(name, meta.traceparent, attributes, kind=SpanKind.CONSUMER):
-            yield
-    finally:
-        _handler_seconds(consumer, meta.type).observe(time.perf_counter() - began)
+
+    __slots__ = ("_began", "_seconds", "_span")
+
+    def __init__(self, name: Callable[["Meta"], str], meta: "Meta", *, consumer: str) -> None:
+        self._seconds = _handler_seconds(consumer, meta.type)
+        self._began = time.perf_counter()
+        self._span: AbstractContextManager[Span] = (
+            span_for(name(meta), meta.traceparent, _of_event(meta, consumer), kind=SpanKind.CONSUMER)
+            if _records()
+            else _Unseen(meta.traceparent)
+        )
+
+    def __enter__(self) -> None:
+        self._span.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        try:
+            self._span.__exit__(kind, error, where)
+        finally:
+            self._seconds.observe(time.perf_counter() - self._began)
 
 
 @contextmanager
@@ -221,8 +240,8 @@ def event_spans(
         took = time.perf_counter() - began
         for one in started:
             one.end()
-        for meta in handled:
-            _handler_seconds(consumer, meta.type).observe(took)
+        for kind in {meta.type for meta in handled}:
+            _handler_seconds(consumer, kind).observe(took)
 
 
 def _records() -> bool:
@@ -246,10 +265,15 @@ def _of_event(meta: "Meta", consumer: str) -> dict[str, str | int]:
 @cache
 def _handler_seconds(consumer: str, kind: str) -> Histogram:
     """Finding a label's series costs more than observing."""
-    return HANDLER_SECONDS.labels(consumer, kind.rpartition(".")[2])
+    return HANDLER_SECONDS.labels(consumer, spelled(kind))
+
+
+def count_handled(consumer: str, records: Iterable["Record"]) -> None:
+    """Events whose effects are written."""
+    for kind, count in Counts(record.meta.type for record in records if record.meta).items():
+        _events_handled(consumer, kind).inc(count)
 
 
 @cache
-def events_handled(consumer: str, kind: str) -> Counter:
-    """The counter of one type, as logs and metrics spell it."""
-    return EVENTS_HANDLED.labels(consumer, kind)
+def _events_handled(consumer: str, kind: str) -> Counter:
+    return EVENTS_HANDLED.labels(consumer, spelled(kind))

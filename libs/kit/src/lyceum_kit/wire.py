@@ -24,7 +24,7 @@ from faststream.kafka.schemas import Topic
 from faststream.security import BaseSecurity, SASLScram512
 
 from lyceum_kit import db, telemetry
-from lyceum_kit.envelope import Record, read_record
+from lyceum_kit.envelope import read_record
 from lyceum_kit.errors import Unavailable
 from lyceum_kit.intake import Intake, Partition
 from lyceum_kit.leaving import leave
@@ -86,7 +86,16 @@ def make_broker(settings: KitSettings, group: str) -> KafkaBroker:
 class Subscription:
     """One consumer group over all feeds of a service, polled by us."""
 
-    def __init__(self, settings: KitSettings, group: str, names: Sequence[str], intake: Intake) -> None:
+    def __init__(
+        self,
+        settings: KitSettings,
+        group: str,
+        names: Sequence[str],
+        intake: Intake,
+        *,
+        at_once: int = POLL_RECORDS,
+    ) -> None:
+        self._at_once = at_once
         self._intake = intake
         self._group = group
         self._feeds = {feeds()[name].topic: name for name in names}
@@ -147,7 +156,7 @@ class Subscription:
         pause, refused = 0.05, 0
         while True:
             try:
-                polled = await consumer.getmany(timeout_ms=POLL_MS, max_records=POLL_RECORDS)
+                polled = await consumer.getmany(timeout_ms=POLL_MS, max_records=self._at_once)
             except ConsumerStoppedError:
                 return
             except Exception as e:
@@ -195,12 +204,9 @@ class Subscription:
                 await consumer.commit(offsets)
 
     async def _handle(self, message: Any) -> None:
-        await self._intake.process([self._record(r) for r in message])
-
-    def _record(self, record: ConsumerRecord[bytes, bytes]) -> Record:
-        feed = self._feeds[record.topic]
-        return read_record(
-            feed, record.partition, record.key, record.value, record.headers, offset=record.offset
+        names = self._feeds
+        await self._intake.process(
+            [read_record(names[r.topic], r.partition, r.key, r.value, r.headers, r.offset) for r in message]
         )
 
     def _seek_back(

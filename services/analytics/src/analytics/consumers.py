@@ -18,7 +18,7 @@ import structlog
 from analytics import schema
 from analytics.engine import Engine, open_engine
 from analytics.projections import COLUMNS, table
-from analytics.sink import CONSUMER, ClickHouseSink, Count
+from analytics.sink import AT_ONCE, CONSUMER, ClickHouseSink, Count
 from lyceum_kit import VERSION
 from lyceum_kit.errors import LyceumError, Refused, Unavailable
 from lyceum_kit.feed import FeedReader, Head
@@ -76,7 +76,7 @@ class Consumption:
         try:
             await self.recount()
             await self.catch_up()
-            self.subscription = Subscription(self._settings, CONSUMER, FEEDS, self.intake)
+            self.subscription = Subscription(self._settings, CONSUMER, FEEDS, self.intake, at_once=AT_ONCE)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.subscription.run(), name="analytics consumer")
                 group.create_task(self._recount_for_ever(), name="analytics recount")

@@ -7,8 +7,8 @@ them again.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from operator import attrgetter
 from typing import Any, cast
@@ -174,10 +174,12 @@ def table(feed: str) -> str:
 
 
 def columns(feed: str, records: Sequence[Record]) -> Columns:
-    """The records as columns of the feed's table, in their order. Each has readable headers (`meta`)."""
-    metas = [record.meta for record in records if record.meta]
-    assert len(metas) == len(records), "the intake lets no record without headers through"
-    rows = len(records)
+    """The records as columns of the feed's table, those of a type together. Each has readable headers (`meta`)."""
+    by_type: dict[str, list[Record]] = {}
+    for record in records:
+        assert record.meta, "the intake lets no record without headers through"
+        by_type.setdefault(record.meta.type, []).append(record)
+    metas = [record.meta for some in by_type.values() for record in some if record.meta]
     at = [_micros(meta.time) for meta in metas]
     out: Columns = {
         "generation": [meta.generation for meta in metas],
@@ -189,45 +191,53 @@ def columns(feed: str, records: Sequence[Record]) -> Columns:
         "stream": [meta.stream for meta in metas],
         "stream_version": [meta.version for meta in metas],
         "at": at,
-        "occurred_at": at.copy(),
-        "decoded": ["unknown-type"] * rows,
+        "occurred_at": [],
+        "decoded": [],
     }
-    out |= {name: [default] * rows for name, default in COLUMNS[feed].items()}
-    by_type: dict[str, list[int]] = {}
-    for row, meta in enumerate(metas):
-        by_type.setdefault(meta.type, []).append(row)
+    out |= {name: [] for name in COLUMNS[feed]}
     # A type and a column at a time: what differs between columns is decided once, not for each event.
-    for name, its_rows in by_type.items():
-        if kind := feeds()[feed].messages.get(name):
-            messages = _decoded(kind, records, its_rows, out["decoded"])
-            for column, get in _getters(feed, kind):
-                values = out[column]
-                for row, value in zip(messages, map(get, messages.values()), strict=True):
-                    if value is not None:
-                        values[row] = value
+    for name, some in by_type.items():
+        messages, told, getters = _read(feed, name, some)
+        out["decoded"] += told
+        recorded = at[len(out["occurred_at"]) :][: len(some)]
+        get = getters.get("occurred_at")
+        said: Iterable[int | None] = map(get, messages) if get else recorded
+        out["occurred_at"] += [r if s is None else s for s, r in zip(said, recorded, strict=True)]
+        for column, default in COLUMNS[feed].items():
+            if get := getters.get(column):
+                values = list(map(get, messages))
+                out[column] += values if default is None else [default if v is None else v for v in values]
+            else:
+                out[column] += [default] * len(some)
     return out
 
 
-def _decoded(
-    kind: type[Message], records: Sequence[Record], rows: Sequence[int], told: list[Any]
-) -> dict[int, Message]:
-    """The messages by row, of those rows that have one; and which those are."""
-    messages: dict[int, Message] = {}
-    for row in rows:
+def _read(
+    feed: str, name: str, records: Sequence[Record]
+) -> tuple[list[Message], list[str], Mapping[str, Getter]]:
+    """A message for each, whether it is the record's own, and how columns are read from it. A body that cannot be read
+    says nothing, as an empty one."""
+    kind = feeds()[feed].messages.get(name)
+    if kind is None:
+        return [], ["unknown-type"] * len(records), {}
+    messages: list[Message] = []
+    told: list[str] = []
+    for record in records:
         try:
-            messages[row] = decode(kind, records[row])
-            told[row] = "yes"
+            messages.append(decode(kind, record))
+            told.append("yes")
         except Undecodable:
-            told[row] = "broken"
-    return messages
+            messages.append(kind())
+            told.append("broken")
+    return messages, told, _getters(feed, kind)
 
 
 @cache
-def _getters(feed: str, kind: type[Message]) -> tuple[tuple[str, Getter], ...]:
+def _getters(feed: str, kind: type[Message]) -> Mapping[str, Getter]:
     """How each column is read from a message of this type."""
     own = {*COLUMNS[feed], "occurred_at"}
     found = dict(_fields(cast("Descriptor", kind.DESCRIPTOR)))
-    return tuple((column, get) for column, get in found.items() if column in own)
+    return {column: get for column, get in found.items() if column in own}
 
 
 def _fields(kind: Descriptor, inside: str = "") -> list[tuple[str, Getter]]:
@@ -306,8 +316,11 @@ def _date(text: str) -> date | None:
 
 
 def _micros(at: datetime) -> int:
-    """Microseconds since 1970: what DateTime64(6) stores. `timestamp()` alone would round through a float."""
-    return int(at.replace(microsecond=0).timestamp()) * 1_000_000 + at.microsecond
+    """Microseconds since 1970: what DateTime64(6) stores. `timestamp()` would round through a float."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
 _EARLIEST, _LATEST = _micros(FIRST), _micros(LAST)

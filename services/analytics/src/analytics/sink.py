@@ -20,6 +20,7 @@ from lyceum_kit.failpoints import failpoint
 from lyceum_kit.intake import Cut, Cutter, Partition, Place
 
 CONSUMER = "analytics"
+AT_ONCE = 5_000  # events of a poll: an insert costs some 10 ms, whatever is in it
 BLOCK_ROWS = 50_000
 BLOCK_BYTES = 64 * 1024 * 1024
 MANY = 1000  # a poll of so many events is a backlog: no pause before the next insert
@@ -103,9 +104,7 @@ class ClickHouseSink:
         self._remembered |= {
             p: (place, self._inserted_at) for p, (place, result) in after.items() if result.run
         }
-        for record in run:
-            assert record.meta
-            telemetry.events_handled(CONSUMER, record.meta.type.rpartition(".")[2]).inc()
+        telemetry.count_handled(CONSUMER, run)
         return after
 
     async def raise_alarm(self, partition: Partition, alarm: str) -> None:
