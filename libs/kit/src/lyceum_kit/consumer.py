@@ -194,10 +194,12 @@ class HandlerSink:
             had = await progress.returned(conn, self.consumer, again)
             published = await self._handle(conn, [r for r in run if r.id not in had], tries=tries)
             failpoint("consumer.handled")
-            for partition, (after, result) in results.items():
-                if result.run:
-                    before = places[partition].place
-                    await progress.advance(conn, self.consumer, partition, before, after, result.run)
+            runs = {
+                partition: progress.Run(places[partition].place.next, after, result.run)
+                for partition, (after, result) in results.items()
+                if result.run
+            }
+            await progress.advance(conn, self.consumer, runs)
         if published:
             self.ledger.wake()
         return results

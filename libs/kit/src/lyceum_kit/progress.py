@@ -1,6 +1,6 @@
 """Every SQL statement of a consumer in a ledger service: its places, what it handled, and what it set aside."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import text
@@ -23,13 +23,20 @@ _LOCK = text(
     " (SELECT * FROM unnest(CAST(:feeds AS text[]), CAST(:partitions AS smallint[])))"
     " ORDER BY feed, partition FOR UPDATE"
 )
-# With what was handled: after a restore it tells what to handle again (reconcile.py).
+# With what was handled: after a restore it tells what to handle again (reconcile.py). The runs' ids come behind each other.
 _ADVANCE = text(
-    "WITH advanced AS ("
-    " UPDATE progress SET next = :after, last_id = :last_id, generation = :generation, tries = 0"
-    " WHERE consumer = :consumer AND feed = :feed AND partition = :partition AND next = :before RETURNING 1)"
+    "WITH moved AS ("
+    " SELECT *, (sum(after - before) OVER (ROWS UNBOUNDED PRECEDING))::int AS until FROM unnest("
+    " CAST(:feeds AS text[]), CAST(:partitions AS smallint[]), CAST(:befores AS bigint[]), CAST(:afters AS bigint[]),"
+    " CAST(:last_ids AS text[]), CAST(:generations AS bigint[]))"
+    " AS m(feed, partition, before, after, last_id, generation)"
+    "), advanced AS ("
+    " UPDATE progress p SET next = m.after, last_id = m.last_id, generation = m.generation, tries = 0 FROM moved m"
+    " WHERE p.consumer = :consumer AND p.feed = m.feed AND p.partition = m.partition AND p.next = m.before"
+    " RETURNING m.feed, m.partition, m.before, m.after, m.until)"
     " INSERT INTO handled (consumer, feed, partition, first, ids)"
-    " SELECT :consumer, :feed, :partition, :before, CAST(:ids AS uuid[]) FROM advanced"
+    " SELECT :consumer, feed, partition, before, (CAST(:ids AS uuid[]))[until - (after - before) + 1 : until]"
+    " FROM advanced"
 )
 # Backups and Kafka's retention are younger.
 _FORGET = text("DELETE FROM handled WHERE at < now() - interval '40 days'")
@@ -68,6 +75,14 @@ class Progressed(NamedTuple):
     had_until: int
 
 
+class Run(NamedTuple):
+    """What one transaction handled of a partition: its events from position `before` to `after`."""
+
+    before: int
+    after: Place
+    records: Sequence[Record]
+
+
 async def create(conn: AsyncConnection, consumer: str, consumed: Iterable[str]) -> None:
     """A row for each partition of the feeds, where there is none yet."""
     for feed in consumed:
@@ -96,27 +111,23 @@ async def lock(
     }
 
 
-async def advance(
-    conn: AsyncConnection,
-    consumer: str,
-    partition: Partition,
-    before: Place,
-    after: Place,
-    run: Sequence[Record],
-) -> None:
-    done = await conn.execute(
-        _ADVANCE,
-        {
-            **_of(consumer, partition),
-            "before": before.next,
-            "after": after.next,
-            "last_id": after.last_id,
-            "generation": after.generation,
-            "ids": [r.id for r in run],
-        },
-    )
-    # We hold the row's lock: anything else would mean two members handled the same run.
-    assert done.rowcount == 1, f"progress of {partition} moved under its lock"
+async def advance(conn: AsyncConnection, consumer: str, runs: Mapping[Partition, Run]) -> None:
+    """Put each partition behind what was run of it."""
+    if not runs:
+        return
+    row = {
+        "consumer": consumer,
+        "feeds": [feed for feed, _ in runs],
+        "partitions": [partition for _, partition in runs],
+        "befores": [run.before for run in runs.values()],
+        "afters": [run.after.next for run in runs.values()],
+        "last_ids": [run.after.last_id for run in runs.values()],
+        "generations": [run.after.generation for run in runs.values()],
+        "ids": [record.id for run in runs.values() for record in run.records],
+    }
+    done = await conn.execute(_ADVANCE, row)
+    # We hold the rows' locks: anything else would mean two members handled the same run.
+    assert done.rowcount == len(runs), f"progress of one of {list(runs)} moved under its lock"
 
 
 async def returned(conn: AsyncConnection, consumer: str, records: Sequence[Record]) -> set[str]:
