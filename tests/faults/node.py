@@ -16,7 +16,7 @@ from typing import Annotated
 
 from fastapi import APIRouter
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from lyceum.identity.v1.events_pb2 import OrgUnitCreated
 from lyceum_kit import db, intake, progress
@@ -124,8 +124,13 @@ def watch(behaviour: Behaviour) -> None:
 
 def unguard() -> None:
     """The control: architecture §5.4 without its lock and without its WHERE."""
-    progress._LOCK = text(str(progress._LOCK).replace(" FOR UPDATE", ""))  # type: ignore[reportPrivateUsage]
-    progress._ADVANCE = text(str(progress._ADVANCE).replace(" AND next = :before", ""))  # type: ignore[reportPrivateUsage]
+    progress._LOCK = _without(progress._LOCK, " FOR UPDATE")  # type: ignore[reportPrivateUsage]
+    progress._ADVANCE = _without(progress._ADVANCE, " AND p.next = m.before")  # type: ignore[reportPrivateUsage]
+
+
+def _without(statement: TextClause, guard: str) -> TextClause:
+    assert guard in str(statement), f"{guard!r} is no guard any more"
+    return text(str(statement).replace(guard, ""))
 
 
 if __name__ == "__main__":
