@@ -9,7 +9,7 @@ them again.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from operator import attrgetter
 from typing import Any, cast
 
@@ -167,6 +167,7 @@ DATES = frozenset({"hire_date", "due_date"})
 
 # What DateTime64 and Date32 can hold; anything beyond is a mistake, and would only wrap around.
 FIRST, LAST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2299, 12, 31, tzinfo=UTC)
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
 def table(feed: str) -> str:
@@ -289,14 +290,21 @@ def _value(field: FieldDescriptor, inside: str, *, is_date: bool) -> Getter:
     if field.message_type is not None:
         return lambda message: _within(get(message))
     if field.enum_type is not None:
-        spelling = _spellings(field)
-        return lambda message: spelling.get(get(message), str(get(message)))
+        spelling = _Spelling(_spellings(field))
+        return lambda message: spelling[get(message)]
     if field.cpp_type in (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT):
         # NaN would spoil every mean it enters.
         return lambda message: number if math.isfinite(number := get(message)) else None
     if is_date:
         return lambda message: _date(get(message))
     return get
+
+
+class _Spelling(dict[int, str]):
+    """A newer producer's value is its number."""
+
+    def __missing__(self, value: int) -> str:
+        return str(value)
 
 
 def _spellings(field: FieldDescriptor) -> dict[int, str]:
@@ -307,6 +315,7 @@ def _spellings(field: FieldDescriptor) -> dict[int, str]:
     return {v.number: "" if v.number == 0 else v.name.removeprefix(prefix).lower() for v in values}
 
 
+@lru_cache(maxsize=10_000)
 def _date(text: str) -> date | None:
     try:
         day = date.fromisoformat(text)
@@ -318,9 +327,6 @@ def _date(text: str) -> date | None:
 def _micros(at: datetime) -> int:
     """Microseconds since 1970: what DateTime64(6) stores. `timestamp()` would round through a float."""
     return (at - _EPOCH) // _MICROSECOND
-
-
-_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
 _EARLIEST, _LATEST = _micros(FIRST), _micros(LAST)
