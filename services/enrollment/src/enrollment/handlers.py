@@ -139,11 +139,11 @@ async def _apply_alike(tx: Tx, some: Sequence[Copies], origins: Origins = _OWN) 
             datas = of_others(event, copies.who)
             alike = [
                 Alike(f"enrollment/{enrollment_id}", person_id, data, origins.get(person_id))
-                for (enrollment_id, person_id), data in zip(copies.who, datas, strict=True)
+                for (enrollment_id, person_id, _), data in zip(copies.who, datas, strict=True)
             ]
             tx.append_alike(event, version, alike)
         if due := copies.change.after.due:
-            for enrollment_id, _ in copies.who:
+            for enrollment_id, *_ in copies.who:
                 tx.set_timer(OVERDUE, enrollment_id, due.at)
     await records.save_alike(tx.conn, tx.tenant, some, tx.now)
 

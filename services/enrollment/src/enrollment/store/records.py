@@ -58,7 +58,7 @@ async def save_changes(conn: AsyncConnection, tenant: UUID, changes: Sequence[Ch
 
 async def save_alike(conn: AsyncConnection, tenant: UUID, some: Sequence[Copies], now: datetime) -> None:
     """The snapshots of many who begin, in a statement for each table: what a group has in common is sent once."""
-    who = [(group, *ids) for group, copies in enumerate(some) for ids in copies.who]
+    who = [(group, e, p) for group, copies in enumerate(some) for e, p, _ in copies.who]
     if not who:
         return
     rows = [{**_row(tenant, copies.change, now), "group": group} for group, copies in enumerate(some)]
