@@ -236,12 +236,14 @@ def _only(course_id: str, rule: ActiveRule) -> ActiveRule:
 def _difference(person: Person, catalog: Catalog, now: datetime) -> tuple[str, ...]:
     """All that `plan` looks at in somebody who holds nothing, but for what the event says of each: whose it is."""
     zone = person.facts.get("time_zone", "")
-    today = dates.today(now, dates.zone(zone, catalog.time_zone)).isoformat()
+    today = dates.today(now, dates.zone(zone, catalog.time_zone))
     hired = person.facts.get("hire_date", "")
     return (
         person.facts.get("status", ""),
         zone,
-        hired if hired > today else "",  # the days there are count from today for all who began before
+        hired
+        if hired > today.isoformat()
+        else "",  # the days there are count from today for all who began before
     )
 
 

@@ -1,12 +1,12 @@
 """Statements about people, the catalogue and the rules; and the rule book made of them, cached by its revision."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from pydantic_core import to_json
 from sqlalchemy import (
     ColumnElement,
     and_,
@@ -76,7 +76,7 @@ async def save_people(conn: AsyncConnection, tenant: UUID, some: Sequence[Person
     who = sorted(some, key=lambda person: person.person_id)
     facts = [{name: value for name, value in person.facts.items() if value} for person in who]
     rows = await db.driver(conn).fetch(
-        _SAVE_PEOPLE, tenant, [p.person_id for p in who], [json.dumps(each) for each in facts]
+        _SAVE_PEOPLE, tenant, [p.person_id for p in who], [to_json(each).decode() for each in facts]
     )
     return {str(row["person_id"]) for row in rows if row["new"]}
 
@@ -183,7 +183,7 @@ async def concerned(
     chosen = case((match, not_(settled)), else_=or_(held.c.person_id.is_not(None), followed))
     fresh = and_(match, _fresh(tenant, rule)) if rule else literal(False)
     statement = (
-        select(people, match.label("matched"), fresh.label("fresh"))
+        select(people.c.person_id, people.c.facts, match.label("matched"), fresh.label("fresh"))
         .outerjoin(held, held.c.person_id == people.c.person_id)
         .where(people.c.tenant == tenant, chosen)
     )
