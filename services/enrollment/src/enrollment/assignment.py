@@ -6,6 +6,7 @@ The same computation serves one new hire, a pass over everybody and a preview, s
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import TypeVar
 from uuid import UUID
 
@@ -35,7 +36,7 @@ LEFT = "The person left"
 @dataclass(frozen=True)
 class Person:
     person_id: str
-    facts: Mapping[str, str]
+    facts: Mapping[str, str]  # those that are there
 
     @property
     def employed(self) -> bool:
@@ -235,16 +236,19 @@ def _only(course_id: str, rule: ActiveRule) -> ActiveRule:
 
 def _difference(person: Person, catalog: Catalog, now: datetime) -> tuple[str, ...]:
     """All that `plan` looks at in somebody who holds nothing, but for what the event says of each: whose it is."""
-    zone = person.facts.get("time_zone", "")
-    today = dates.today(now, dates.zone(zone, catalog.time_zone))
-    hired = person.facts.get("hire_date", "")
+    facts = person.facts
+    zone, hired = facts.get("time_zone", ""), facts.get("hire_date", "")
     return (
-        person.facts.get("status", ""),
+        facts.get("status", ""),
         zone,
-        hired
-        if hired > today.isoformat()
-        else "",  # the days there are count from today for all who began before
+        # The days there are count from today for all who began before.
+        hired if hired > _today(now, zone, catalog.time_zone) else "",
     )
+
+
+@lru_cache(maxsize=1024)
+def _today(now: datetime, *zones: str) -> str:
+    return dates.today(now, dates.zone(*zones)).isoformat()
 
 
 def _in(scope: str | None, ground: Ground) -> bool:

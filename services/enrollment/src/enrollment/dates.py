@@ -60,7 +60,6 @@ def end_of_day(day: date, where: ZoneInfo) -> datetime:
     return late
 
 
-@lru_cache(maxsize=1024)
 def today(now: datetime, where: ZoneInfo) -> date:
     """The civil date of `now` in `where`."""
     return now.astimezone(where).date()

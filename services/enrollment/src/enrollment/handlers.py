@@ -395,7 +395,7 @@ async def enrol(
     if not found.employed:
         raise NotEmployed("Who has left can not be enrolled")
     catalog = (await books.read(tx.conn, tx.tenant)).catalog
-    where = dates.zone(found.facts["time_zone"], catalog.time_zone)
+    where = dates.zone(found.facts.get("time_zone", ""), catalog.time_zone)
     today = dates.today(tx.now, where)
     if due_date and due_date < today and not carried_over:
         raise DueDatePassed(f"{due_date.isoformat()} is over")
@@ -430,6 +430,6 @@ def _first(tx: Tx, person: Person, course_id: str, ground: Ground, catalog: Cata
         course_id=course_id,
         course_version=course.course_version,
         grounds=[ground],
-        department=person.facts["department"],
+        department=person.facts.get("department", ""),
         at=tx.now,
     )
