@@ -10,7 +10,7 @@ from lyceum.identity.v1.events_pb2 import OrgUnitCreated, OrgUnitMapped
 from lyceum_kit import db
 from lyceum_kit.delivery import emitted
 from lyceum_kit.errors import Conflict, Unavailable
-from lyceum_kit.ledger import Ledger, Tx
+from lyceum_kit.ledger import Alike, Ledger, Origin, Tx
 from lyceum_kit.topics import feeds
 
 TENANT, OTHER = uuid4(), uuid4()
@@ -119,6 +119,47 @@ async def test_an_event_without_its_id_or_of_monstrous_size_is_refused(
 
     with pytest.raises(ValueError, match=says):
         await ledger.run(TENANT, append)
+
+
+async def test_an_event_of_others_of_monstrous_size_is_refused(ledger: Ledger) -> None:
+    async def append(tx: Tx) -> None:
+        tx.append_alike(unit("a"), 1, [Alike("org-unit/a", "a", b"x" * 600_000)])
+
+    with pytest.raises(ValueError, match="more than"):
+        await ledger.run(TENANT, append)
+
+
+async def test_each_of_many_events_keeps_its_own_type_and_origin(ledger: Ledger) -> None:
+    """What they have in common is sent once."""
+    origins = [Origin(f"actor-{n}", f"correlation-{n}", f"causation-{n}", f"trace-{n}") for n in range(3)]
+
+    async def append(tx: Tx) -> None:
+        for n in range(12):
+            events = [unit(f"u{n}"), OrgUnitMapped(org_unit_id=f"u{n}")]
+            tx.append(f"org-unit/u{n}", events, expected=0, key=f"k{n}", origin=origins[n % 3])
+
+    await ledger.run(TENANT, append)
+    async with ledger.read(TENANT) as conn:
+        rows = (
+            await conn.execute(
+                text(
+                    "SELECT stream, version, key, type, data, actor, correlation_id, causation_id, traceparent"
+                    " FROM events JOIN outbox USING (id) ORDER BY seq"
+                )
+            )
+        ).all()
+    assert [tuple(row) for row in rows] == [
+        (
+            f"org-unit/u{n}",
+            version,
+            f"k{n}",
+            message.DESCRIPTOR.full_name,
+            message.SerializeToString(),
+            *origins[n % 3],
+        )
+        for n in range(12)
+        for version, message in enumerate((unit(f"u{n}"), OrgUnitMapped(org_unit_id=f"u{n}")), 1)
+    ]
 
 
 async def test_an_unreachable_database_is_unavailable_and_says_when_to_come_back() -> None:

@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+import asyncpg
 import pytest
 from sqlalchemy import text
 
@@ -61,6 +62,27 @@ async def test_what_is_due_runs_once(ledger: Ledger, clock: Clock) -> None:
     clock.now += timedelta(hours=1)
     await here.run_due()
     assert (await noted(ledger))[-1] == "later"
+
+
+async def test_timers_of_what_is_new_run_like_others_and_replace_none(ledger: Ledger, clock: Clock) -> None:
+    async def begin(tx: Tx, *keys: str) -> None:
+        tx.set_new_timers("ring", NOON, keys)
+        tx.set_new_timers("ring", NOON + timedelta(hours=1), [f"{key}-later" for key in keys])
+        tx.set_new_timers("ring", NOON, [f"{key}-too" for key in keys])
+
+    async def ring_key(tx: Tx, timer: Timer) -> None:
+        assert not timer.payload
+        await note(tx, timer.key)
+
+    await ledger.run(TENANT, begin, "a", "b")
+    timers = Timers(ledger, {"ring": ring_key})
+    await timers.run_due()
+    assert await noted(ledger) == ["a", "a-too", "b", "b-too"]
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await ledger.run(TENANT, begin, "c", "b")
+    clock.now += timedelta(hours=1)
+    await timers.run_due()
+    assert await noted(ledger) == ["a", "a-later", "a-too", "b", "b-later", "b-too"]
 
 
 async def test_some_run_at_once(ledger: Ledger, clock: Clock) -> None:

@@ -66,15 +66,19 @@ def test_what_many_have_alike_is_what_each_would_get_alone(
     )
     got = {
         (person_id, copies.change.after.course_id): (
-            [of_others(event, [("e", person_id)]) for event in copies.change.events],
+            [
+                type(event).FromString(data)
+                for event in copies.change.events
+                for data in of_others(event, [("e", person_id, department)])
+            ],
             replace(copies.change.after, enrollment_id="", person_id=""),
         )
         for copies in together
-        for _, person_id in copies.who
+        for _, person_id, department in copies.who
     }
     alone = {
         (person_id, change.after.course_id): (
-            [[event.SerializeToString()] for event in change.events],
+            list(change.events),
             replace(change.after, enrollment_id="", person_id=""),
         )
         for person_id, each in everybody.items()
@@ -83,5 +87,5 @@ def test_what_many_have_alike_is_what_each_would_get_alone(
         ).changes
     }
     assert got == alone
-    ids = [enrollment_id for copies in together for enrollment_id, _ in copies.who]
+    ids = [enrollment_id for copies in together for enrollment_id, *_ in copies.who]
     assert len({*ids}) == len(ids)

@@ -111,6 +111,19 @@ async def test_a_manager_and_reports_who_arrive_together_meet(world: Any) -> Non
     assert all("manager" in row.roles for row in found if row.external_id.startswith("lead"))
 
 
+async def test_somebody_whom_many_hear_of_at_once_is_one_person(world: Any) -> None:
+    said = [
+        Described(world.clock() + timedelta(minutes=n), PersonFacts(f"D{n}"), Profile("Y"), hires=True)
+        for n in range(4)
+    ]
+    run = world.service.ledger.run
+    await world.later(timedelta(minutes=4))
+    await asyncio.gather(*(run(world.tenant, hear, "hris", {"y": [s]}, vault=world.vault) for s in said))
+    assert (await world.person("y"))["department"] == "D3"
+    kinds = [type(e).__name__ for e in await world.events()]
+    assert kinds.count("UserProvisioned") == 2  # the administrator, and Y
+
+
 async def test_a_day_that_comes_twice_hires_once(world: Any) -> None:
     day = (world.clock() + timedelta(days=3)).date()
     facts = PersonFacts("Engineering", hire_date=day, time_zone="Asia/Tokyo")

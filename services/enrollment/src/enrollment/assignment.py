@@ -6,13 +6,24 @@ The same computation serves one new hire, a pass over everybody and a preview, s
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import TypeVar
 from uuid import UUID
 
 from google.protobuf.message import Message
 
 from enrollment import dates, path
-from enrollment.enrollment import ChangeGrounds, Enrol, Enrollment, Ground, GroundKey, Withdraw, decide, fold
+from enrollment.enrollment import (
+    ChangeGrounds,
+    Enrol,
+    Enrollment,
+    Ground,
+    GroundKey,
+    Who,
+    Withdraw,
+    decide,
+    fold,
+)
 from enrollment.path import Path, PathEnrollment
 from enrollment.rule import ActiveRule
 
@@ -25,7 +36,7 @@ LEFT = "The person left"
 @dataclass(frozen=True)
 class Person:
     person_id: str
-    facts: Mapping[str, str]
+    facts: Mapping[str, str]  # those that are there
 
     @property
     def employed(self) -> bool:
@@ -86,10 +97,10 @@ class Change:
 
 @dataclass(frozen=True)
 class Copies:
-    """A first change that several people have alike: only whose it is differs. `who`: (enrolment, person)."""
+    """A first change that several people have alike: only whose it is differs."""
 
     change: Change
-    who: Sequence[tuple[str, str]]
+    who: Sequence[Who]
 
 
 @dataclass(frozen=True)
@@ -186,30 +197,58 @@ def enrol_alike(
 ) -> list[Copies]:
     """`plan` for many people who hold nothing yet of what their rules ask for. The rules name no path.
 
-    Only a few facts of a person make a difference to `plan`. It is asked once for all who have these in common.
+    Only a few facts of a person make a difference to `plan`. It is asked once, for each course, for all who have these
+    in common.
     """
     groups: dict[tuple[str, ...], tuple[Sequence[ActiveRule], list[Person]]] = {}
     for person, rules in matched:
-        alike = (*_difference(person, catalog, now), *(rule.rule_id for rule in rules))
-        groups.setdefault(alike, (rules, []))[1].append(person)
+        alike = _difference(person, catalog, now)
+        for course_id, asking in _by_course(rules).items():
+            key = (course_id, *alike, *[rule.rule_id for rule in asking])
+            groups.setdefault(key, (asking, []))[1].append(person)
     return [
-        Copies(change, [(str(new_id()), person.person_id) for person in people])
-        for rules, people in groups.values()
-        for change in plan(tenant, people[0], rules, Held(), catalog, now=now, new_id=new_id).changes
+        Copies(change, [(str(new_id()), p.person_id, p.facts.get("department", "")) for p in people])
+        for (course_id, *_), (rules, people) in groups.items()
+        for change in plan(
+            tenant,
+            people[0],
+            [_only(course_id, rule) for rule in rules],
+            Held(),
+            catalog,
+            now=now,
+            new_id=new_id,
+        ).changes
     ]
 
 
+def _by_course(rules: Iterable[ActiveRule]) -> dict[str, list[ActiveRule]]:
+    """Which of the rules ask for it, by course."""
+    found: dict[str, list[ActiveRule]] = {}
+    for rule in rules:
+        for course_id in rule.draft.course_ids:
+            found.setdefault(course_id, []).append(rule)
+    return found
+
+
+def _only(course_id: str, rule: ActiveRule) -> ActiveRule:
+    return replace(rule, draft=replace(rule.draft, course_ids=(course_id,)))
+
+
 def _difference(person: Person, catalog: Catalog, now: datetime) -> tuple[str, ...]:
-    """All that `plan` looks at in somebody who holds nothing."""
-    zone = person.facts.get("time_zone", "")
-    today = dates.today(now, dates.zone(zone, catalog.time_zone)).isoformat()
-    hired = person.facts.get("hire_date", "")
+    """All that `plan` looks at in somebody who holds nothing, but for what the event says of each: whose it is."""
+    facts = person.facts
+    zone, hired = facts.get("time_zone", ""), facts.get("hire_date", "")
     return (
-        person.facts.get("status", ""),
-        person.facts.get("department", ""),
+        facts.get("status", ""),
         zone,
-        hired if hired > today else "",  # the days there are count from today for all who began before
+        # The days there are count from today for all who began before.
+        hired if hired > _today(now, zone, catalog.time_zone) else "",
     )
+
+
+@lru_cache(maxsize=1024)
+def _today(now: datetime, *zones: str) -> str:
+    return dates.today(now, dates.zone(*zones)).isoformat()
 
 
 def _in(scope: str | None, ground: Ground) -> bool:

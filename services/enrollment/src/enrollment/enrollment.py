@@ -24,6 +24,7 @@ Kind = Literal["rule", "path", "manual", "self"]
 Policy = Literal["withdraw_if_incomplete", "keep"]
 State = Literal["active", "completed", "withdrawn"]
 GroundKey = tuple[Kind, str, str]
+Who = tuple[str, str, str]  # enrolment, person, department
 
 KINDS: Mapping[Kind, pb.GroundKind.ValueType] = {
     "rule": pb.GROUND_KIND_RULE,
@@ -310,18 +311,24 @@ def _with(grounds: tuple[Ground, ...], ground: Ground) -> tuple[Ground, ...]:
 # Messages
 
 
-def of_others(event: Message, who: Iterable[tuple[str, str]]) -> list[bytes]:
-    """The same event of other enrolments and people, encoded: (enrolment, person) each.
+def of_others(event: Message, who: Iterable[Who]) -> list[bytes]:
+    """The same event of other enrolments and people, encoded.
 
     Encoded Protobuf messages one after the other are one message, so what is common is encoded once.
     """
+    own: Any = type(event)()
+    names = [n for n in ("enrollment_id", "person_id", "department") if n in own.DESCRIPTOR.fields_by_name]
     common = type(event)()
     common.CopyFrom(event)
-    for own in ("enrollment_id", "person_id"):
-        common.ClearField(own)
+    for name in names:
+        common.ClearField(name)
     rest = common.SerializeToString()
-    kind: Any = type(event)
-    return [kind(enrollment_id=e, person_id=p).SerializeToString() + rest for e, p in who]
+    found: list[bytes] = []
+    for one in who:
+        for name, value in zip(names, one, strict=False):  # a further ground does not say the department
+            setattr(own, name, value)
+        found.append(own.SerializeToString() + rest)
+    return found
 
 
 def to_message(ground: Ground) -> pb.Ground:

@@ -40,6 +40,7 @@ from lyceum.identity.v1 import events_pb2 as identity
 from lyceum_kit.consumer import Event
 from lyceum_kit.envelope import Meta
 from lyceum_kit.errors import NotFound
+from lyceum_kit.ids import read_id
 from lyceum_kit.ledger import Alike, Origin, Tx
 from lyceum_kit.timers import Timer
 
@@ -63,8 +64,9 @@ _OWN: Origins = {}
 
 async def on_people(tx: Tx, events: Sequence[Event], *, books: Books) -> None:
     """Enrol new, changed and returning people in what the rules ask for now."""
-    origins = {str(UUID(event.message.person_id)): event.origin for event in events}
-    await _follow_rules(tx, books, [person_of(event.message) for event in events], origins)
+    people = [person_of(event.message) for event in events]
+    origins = {person.person_id: event.origin for person, event in zip(people, events, strict=True)}
+    await _follow_rules(tx, books, people, origins)
 
 
 async def on_user_deactivated(tx: Tx, event: identity.UserDeactivated, meta: Meta, *, books: Books) -> None:  # noqa: ARG001
@@ -84,9 +86,13 @@ def person_of(
     event: identity.UserProvisioned | identity.UserUpdated | identity.UserReactivated,
 ) -> Person:
     """The attributes that rules may use. A date that is none is a missing one."""
-    said = {name: str(getattr(event.job, name)) for name in JOB}
-    facts = {name: value for name, value in said.items() if name not in DATES or dates.parse_date(value)}
-    return Person(str(UUID(event.person_id)), {**facts, "status": STATUS[event.status]})
+    job = event.job
+    facts: dict[str, str] = {name: getattr(job, name) for name in JOB}
+    for name in DATES:
+        if not dates.parse_date(facts[name]):
+            del facts[name]
+    facts["status"] = STATUS[event.status]
+    return Person(str(read_id(event.person_id)), facts)
 
 
 async def _follow_rules(tx: Tx, books: Books, people: Sequence[Person], origins: Origins = _OWN) -> None:
@@ -139,12 +145,11 @@ async def _apply_alike(tx: Tx, some: Sequence[Copies], origins: Origins = _OWN) 
             datas = of_others(event, copies.who)
             alike = [
                 Alike(f"enrollment/{enrollment_id}", person_id, data, origins.get(person_id))
-                for (enrollment_id, person_id), data in zip(copies.who, datas, strict=True)
+                for (enrollment_id, person_id, _), data in zip(copies.who, datas, strict=True)
             ]
             tx.append_alike(event, version, alike)
         if due := copies.change.after.due:
-            for enrollment_id, _ in copies.who:
-                tx.set_timer(OVERDUE, enrollment_id, due.at)
+            tx.set_new_timers(OVERDUE, due.at, [enrollment_id for enrollment_id, *_ in copies.who])
     await records.save_alike(tx.conn, tx.tenant, some, tx.now)
 
 
@@ -390,7 +395,7 @@ async def enrol(
     if not found.employed:
         raise NotEmployed("Who has left can not be enrolled")
     catalog = (await books.read(tx.conn, tx.tenant)).catalog
-    where = dates.zone(found.facts["time_zone"], catalog.time_zone)
+    where = dates.zone(found.facts.get("time_zone", ""), catalog.time_zone)
     today = dates.today(tx.now, where)
     if due_date and due_date < today and not carried_over:
         raise DueDatePassed(f"{due_date.isoformat()} is over")
@@ -425,6 +430,6 @@ def _first(tx: Tx, person: Person, course_id: str, ground: Ground, catalog: Cata
         course_id=course_id,
         course_version=course.course_version,
         grounds=[ground],
-        department=person.facts["department"],
+        department=person.facts.get("department", ""),
         at=tx.now,
     )

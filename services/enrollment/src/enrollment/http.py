@@ -287,7 +287,7 @@ async def _may_enrol(ledger: Ledger, who: Caller, person_id: str) -> None:
     """Otherwise the person is as unknown as one who does not exist."""
     async with ledger.read(who.tenant) as conn:
         found = await book.person(conn, who.tenant, person_id)
-    reports = found is not None and who.has("manager") and found.facts["manager_id"] == who.subject
+    reports = found is not None and who.has("manager") and found.facts.get("manager_id") == who.subject
     if found is None or not (who.has("admin") or reports):
         raise NotFound("No such person")
 

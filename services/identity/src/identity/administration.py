@@ -1,7 +1,7 @@
 """What operators and administrators set up: tenants, webhook endpoints, and decisions on held snapshots."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -137,28 +137,28 @@ async def take_snapshot(
     async with ledger.read(tenant) as conn:
         working = await store.active_external_ids(conn, tenant, snapshot.source)
     leavers = [e for e in working if e not in present and (snapshot.complete or e in listed)]
-    row = SnapshotRow(
-        snapshot_id=ledger.new_id(),
-        source=snapshot.source,
-        taken_at=said_at,
-        received_at=now,
-        state="held",
-        people=[p.model_dump(mode="json") for p in snapshot.people],
-        listed=len(snapshot.people),
-        would_deactivate=len(leavers),
-    )
+    snapshot_id = ledger.new_id()
     if breaker.trips(len(leavers), len(working)):
-        await ledger.run(tenant, _hold, row, breaker.share, snapshot.complete, actor=actor)
-        return Taken(row.snapshot_id, held=True, differences=Differences())
+        row = SnapshotRow(
+            snapshot_id=snapshot_id,
+            source=snapshot.source,
+            taken_at=said_at,
+            received_at=now,
+            state="held" if snapshot.complete else "held-partial",
+            people=[p.model_dump(mode="json") for p in snapshot.people],
+            listed=len(snapshot.people),
+            would_deactivate=len(leavers),
+        )
+        await ledger.run(tenant, _hold, row, breaker.share, actor=actor)
+        return Taken(snapshot_id, held=True, differences=Differences())
     found = await _apply(
         ledger, tenant, snapshot, said_at=said_at, time_zone=time_zone, vault=vault, actor=actor
     )
-    return Taken(row.snapshot_id, held=False, differences=found)
+    return Taken(snapshot_id, held=False, differences=found)
 
 
-async def _hold(tx: Tx, row: SnapshotRow, share: float, complete: bool) -> None:
-    state = "held" if complete else "held-partial"
-    await snapshot_store.add(tx.conn, tx.tenant, replace(row, state=state))
+async def _hold(tx: Tx, row: SnapshotRow, share: float) -> None:
+    await snapshot_store.add(tx.conn, tx.tenant, row)
     event = pb.SnapshotHeld(
         snapshot_id=str(row.snapshot_id),
         people=row.listed,

@@ -4,7 +4,7 @@ erase          an administrator has somebody erased who left
 on_mentions    a timer: what others' records said of the erased meanwhile goes as well
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -66,8 +66,7 @@ async def _forget_mentions(tx: Tx, source: str, vault: Vault) -> None:
     await settle(
         tx,
         [
-            replace(
-                row,
+            row._replace(
                 record=unmanaged_record(row.record, erased),
                 manager_external_id="" if row.manager_external_id in erased else row.manager_external_id,
             )

@@ -11,7 +11,7 @@ Full listings are in listings.py.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -46,9 +46,10 @@ from identity.store import PersonRow
 from identity.vault import Vault
 from lyceum.identity.v1 import events_pb2 as pb
 from lyceum_kit.errors import NotFound
-from lyceum_kit.ledger import Origin, Tx
+from lyceum_kit.ledger import Origin, Stream, Tx
 from lyceum_kit.timers import Timer
 
+_NOT_YET = Stream(0, [])
 PERSON_DAY = "person-day"
 READ_AGAIN = "hris-read"
 
@@ -75,13 +76,10 @@ async def hear(
     gone: dict[str, Outcome] = {}
     if erased:
         said, gone = await _of_the_living(tx, said, {e: erased[t] for e, t in tombs.items() if t in erased})
-    if new := {external_id: tx.new_id() for external_id in said if external_id not in rows}:
-        await store.add_people(tx.conn, tx.tenant, source, new, received_at=tx.now)
-        for row in await store.lock_by_external_id(tx.conn, tx.tenant, source, new):
-            rows[row.external_id] = row
-    people = [_told(row, said[row.external_id], tx.now) for row in rows.values()]
+    new = [PersonRow(tx.new_id(), source, e, tx.now) for e in said if e not in rows]
+    people = [_told(row, said[row.external_id], tx.now) for row in (*rows.values(), *new)]
     of = {row.person_id: origin for row in people if (origin := (origins or {}).get(row.external_id))}
-    outcomes = await settle(tx, people, of)
+    outcomes = await settle(tx, people, of, new={row.person_id for row in new})
     return {**gone, **{row.external_id: outcomes[row.person_id] for row in people}}
 
 
@@ -117,7 +115,7 @@ def _told(row: PersonRow, statements: Sequence[Statement], now: datetime) -> Per
     record = row.record
     for statement in statements:
         record = heard(record, statement, now)
-    return replace(row, record=record)
+    return row._replace(record=record)
 
 
 async def on_person_day(tx: Tx, timer: Timer) -> None:
@@ -126,11 +124,16 @@ async def on_person_day(tx: Tx, timer: Timer) -> None:
 
 
 async def settle(
-    tx: Tx, people: Sequence[PersonRow], origins: Mapping[UUID, Origin] | None = None
+    tx: Tx,
+    people: Sequence[PersonRow],
+    origins: Mapping[UUID, Origin] | None = None,
+    *,
+    new: Collection[UUID] = (),
 ) -> dict[UUID, Outcome]:
-    """Bring published people to what their records say now; the rows are locked, and saved here.
+    """Bring published people to what their records say now; the rows are locked, or `new`, and saved here.
 
     Also settles those who were waiting for one of them as their manager. `origins`: by person, else the transaction's.
+    Raises Conflict when somebody else adds one of the new as well.
     """
     origins = origins or {}
     if not people:
@@ -153,7 +156,7 @@ async def settle(
             looks[row.person_id] = outlook(row.record, tx.now)
     managers |= {row.external_id: row.person_id for row in arriving}
     units = await _org_units(tx, {f.department for f in _facts(looks) if f.department})
-    streams = await tx.load_many([f"person/{person_id}" for person_id in rows])
+    streams = await tx.load_many([f"person/{person_id}" for person_id in rows if person_id not in new])
 
     outcomes: dict[UUID, Outcome] = {}
     leads: set[str] = set()
@@ -163,7 +166,7 @@ async def settle(
         facts = look.facts
         above = facts.manager_external_id if facts else ""
         manager = managers.get(above) if above != row.external_id else None
-        stream = streams[f"person/{person_id}"]
+        stream = streams.get(f"person/{person_id}", _NOT_YET)
         person = person_from(stream.events)
         command = Settle(
             person_id=str(person_id),
@@ -187,7 +190,8 @@ async def settle(
             leads |= {row.manager_id, after.manager_id} - {""}
         settled.append(after)
         outcomes[person_id] = _outcome(events, after)
-    await store.save_people(tx.conn, tx.tenant, settled)
+    await store.add_people(tx.conn, tx.tenant, [row for row in settled if row.person_id in new])
+    await store.save_people(tx.conn, tx.tenant, [row for row in settled if row.person_id not in new])
     await _settle_leads(tx, {UUID(manager_id) for manager_id in leads})
     return outcomes
 
@@ -212,8 +216,7 @@ async def _org_units(tx: Tx, codes: Collection[str]) -> dict[str, UUID]:
 def _published(row: PersonRow, person: Person, profile: Profile, look: Outlook, above: str) -> PersonRow:
     """The row as the tables show the person after the events."""
     job = person.job or pb.Job()
-    return replace(
-        row,
+    return row._replace(
         status=status_name(person, row.record),
         display_name=profile.display_name,
         email=profile.email,
@@ -277,7 +280,7 @@ async def _set_roles(tx: Tx, rows: Sequence[PersonRow], leads: Mapping[UUID, boo
         tx.append(f"person/{row.person_id}", events, expected=stream.version)
         for event in events:
             person = evolve(person, event)
-        changed.append(replace(row, roles=list(person.roles)))
+        changed.append(row._replace(roles=list(person.roles)))
     await store.save_people(tx.conn, tx.tenant, changed)
 
 
@@ -286,7 +289,7 @@ async def grant_roles(tx: Tx, person_id: UUID, granted: Sequence[str]) -> Person
     rows = await store.lock_people(tx.conn, tx.tenant, [person_id])
     if not rows or rows[0].status in ("held", "prehire", "erased"):
         raise NotFound
-    row = replace(rows[0], granted=sorted(set(granted)))
+    row = rows[0]._replace(granted=sorted(set(granted)))
     reports = await store.count_reports(tx.conn, tx.tenant, [person_id])
     await _set_roles(tx, [row], {person_id: reports.get(person_id, 0) > 0})
     [after] = await store.lock_people(tx.conn, tx.tenant, [person_id])

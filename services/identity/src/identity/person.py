@@ -12,7 +12,8 @@ Names and addresses are in no event: `decide` only says which of them changed.
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from google.protobuf.message import Message
@@ -325,9 +326,7 @@ def decide(person: Person, command: Command) -> list[Message]:
                 raise StillHere(
                     "First HR has to end the employment: by person.terminated, or by a full listing without them"
                 )
-            erased_at = Timestamp()
-            erased_at.FromDatetime(at)
-            return [pb.UserErased(person_id=person_id, reason=reason, erased_at=erased_at)]
+            return [pb.UserErased(person_id=person_id, reason=reason, erased_at=_stamp(at))]
 
 
 def _settle(person: Person, command: Settle) -> list[Message]:
@@ -337,7 +336,7 @@ def _settle(person: Person, command: Settle) -> list[Message]:
     if found.facts is not None:
         job = job_of(found.facts, org_unit_id=command.org_unit_id, manager_id=command.manager_id)
         status = pb.EMPLOYMENT_STATUS_ON_LEAVE if found.facts.on_leave else pb.EMPLOYMENT_STATUS_ACTIVE
-        since: Any = found.effective_at
+        since = _stamp(found.effective_at)
         if not person.exists:
             events.append(
                 pb.UserProvisioned(
@@ -361,13 +360,22 @@ def _settle(person: Person, command: Settle) -> list[Message]:
                 )
             )
     if found.left is not None and active:
-        left_at: Any = found.left_at
         events.append(
             pb.UserDeactivated(
-                person_id=command.person_id, reason=_reason(found.left.reason), effective_at=left_at
+                person_id=command.person_id,
+                reason=_reason(found.left.reason),
+                effective_at=_stamp(found.left_at),
             )
         )
     return events
+
+
+@lru_cache(maxsize=256)
+def _stamp(at: datetime) -> Timestamp:
+    """Not to be changed: a listing says everything at one moment. Messages take a copy."""
+    stamp = Timestamp()
+    stamp.FromDatetime(at)
+    return stamp
 
 
 def _reason(said: str) -> str:

@@ -18,9 +18,12 @@ def record_to_json(record: Record) -> dict[str, Any]:
             "profile": dict(vars(s.profile)),
         }
 
+    # The newest word is nearly always the one that holds.
+    only = record.newest is not None and record.described == (record.newest,)
+    some = [described(s) for s in record.described]
     return {
-        "described": [described(s) for s in record.described],
-        "newest": record.newest and described(record.newest),
+        "described": some,
+        "newest": some[0] if only else record.newest and described(record.newest),
         "hired_at": record.hired_at and record.hired_at.isoformat(),
         "leaves": record.leaves
         and {

@@ -1,10 +1,9 @@
 """Every SQL statement about people. Others have their own `…_store`."""
 
 import zlib
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from pydantic_core import to_json
@@ -26,34 +25,35 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from identity.person import Profile, Record
 from identity.record_json import record_from_json, record_to_json
 from identity.tables import people
+from lyceum_kit.errors import Conflict
 
 
-@dataclass(frozen=True)
-class PersonRow:
-    """A person as the tables have one: the published job, the private profile, and HR's record."""
+class PersonRow(NamedTuple):
+    """A person as the tables have one: the published job, the private profile, and HR's record. What it has by itself is
+    of somebody of whom nothing is heard yet."""
 
     person_id: UUID
     source: str
     external_id: str
-    status: str
-    display_name: str
-    email: str
-    locale: str
-    department: str
-    org_unit_id: str
-    location: str
-    job_title: str
-    manager_id: str
-    manager_external_id: str
-    hire_date: str
-    time_zone: str
-    employment_type: str
-    roles: Sequence[str]
-    granted: Sequence[str]
-    record: Record
-    wakes_at: datetime | None
     received_at: datetime
-    erased_at: datetime | None
+    status: str = "held"
+    display_name: str = ""
+    email: str = ""
+    locale: str = "en"
+    department: str = ""
+    org_unit_id: str = ""
+    location: str = ""
+    job_title: str = ""
+    manager_id: str = ""
+    manager_external_id: str = ""
+    hire_date: str = ""
+    time_zone: str = "UTC"
+    employment_type: str = ""
+    roles: Sequence[str] = ("learner",)
+    granted: Sequence[str] = ()
+    record: Record = Record()
+    wakes_at: datetime | None = None
+    erased_at: datetime | None = None
 
     @property
     def profile(self) -> Profile:
@@ -64,7 +64,7 @@ class PersonRow:
         return self.status in ("active", "on_leave")
 
 
-_NAMES = [f.name for f in fields(PersonRow)]
+_NAMES = PersonRow._fields
 _COLUMNS = [people.c[name] for name in _NAMES]
 
 
@@ -74,9 +74,8 @@ def row_dict(row: Row[*tuple[Any, ...]]) -> dict[str, Any]:
 
 
 def _person(row: Row[*tuple[Any, ...]]) -> PersonRow:
-    values = row_dict(row)
-    values["record"] = record_from_json(values["record"])
-    return PersonRow(**values)
+    found = PersonRow(*row)
+    return found._replace(record=record_from_json(row.record))
 
 
 # ---- people, for writing
@@ -84,45 +83,20 @@ def _person(row: Row[*tuple[Any, ...]]) -> PersonRow:
 
 # Many rows in one statement: their values come as JSON, which has room for the arrays among them and which PostgreSQL
 # reads by the table's own column types. One statement for each row took as long as everything else in a listing.
-_ADDED = ", ".join(["tenant", *_NAMES])
+_ADDED = ", ".join(_NAMES)
 _ADD = text(  # made of our own names
-    f"INSERT INTO people ({_ADDED}) SELECT {_ADDED}"  # noqa: S608
+    f"INSERT INTO people (tenant, {_ADDED}) SELECT :tenant, {_ADDED}"  # noqa: S608
     " FROM jsonb_populate_recordset(NULL::people, CAST(:rows AS jsonb)) ON CONFLICT DO NOTHING"
 )
 
 
-async def add_people(
-    conn: AsyncConnection,
-    tenant: UUID,
-    source: str,
-    new: Mapping[str, UUID],
-    *,
-    received_at: datetime,
-) -> None:
-    """A row for each external id HR has spoken of; those that have one keep it."""
-    if new:
-        blank: dict[str, Any] = dict.fromkeys(_NAMES, "")
-        # In order: two who add the same people wait for each other and do not deadlock.
-        rows: list[dict[str, Any]] = [
-            {
-                **blank,
-                "tenant": tenant,
-                "person_id": person_id,
-                "source": source,
-                "external_id": external_id,
-                "status": "held",
-                "locale": "en",
-                "time_zone": "UTC",
-                "roles": ["learner"],
-                "granted": [],
-                "record": {},
-                "wakes_at": None,
-                "received_at": received_at,
-                "erased_at": None,
-            }
-            for external_id, person_id in sorted(new.items())
-        ]
-        await conn.execute(_ADD, {"rows": _json(rows)})
+async def add_people(conn: AsyncConnection, tenant: UUID, rows: Iterable[PersonRow]) -> None:
+    """Raises Conflict when somebody else was faster to hear of one of them."""
+    # In order: two who add the same people wait for each other and do not deadlock.
+    if added := sorted(rows, key=lambda row: row.external_id):
+        result = await conn.execute(_ADD, {"tenant": tenant, "rows": _json(added)})
+        if result.rowcount < len(added):
+            raise Conflict
 
 
 async def lock_by_external_id(
@@ -157,7 +131,8 @@ async def lock_reports_waiting_for(
     query = (
         select(*_COLUMNS)
         .where(people.c.tenant == tenant, people.c.source == source, people.c.manager_id == "")
-        .where(any_text(people.c.manager_external_id, managers))
+        # The second is said for the index, which has nobody else.
+        .where(any_text(people.c.manager_external_id, managers), people.c.manager_external_id != "")
         .order_by(people.c.person_id)
         .with_for_update()
     )
@@ -218,12 +193,7 @@ _SAVE = text(
 
 async def save_people(conn: AsyncConnection, tenant: UUID, rows: Sequence[PersonRow]) -> None:
     if rows:
-        values = [
-            {name: getattr(row, name) for name in _SAVED}
-            | {"person_id": row.person_id, "record": record_to_json(row.record)}
-            for row in rows
-        ]
-        await conn.execute(_SAVE, {"tenant": tenant, "many": len(values), "rows": _json(values)})
+        await conn.execute(_SAVE, {"tenant": tenant, "many": len(rows), "rows": _json(rows)})
 
 
 async def count_reports(conn: AsyncConnection, tenant: UUID, person_ids: Sequence[UUID]) -> dict[UUID, int]:
@@ -349,8 +319,8 @@ async def personas(conn: AsyncConnection, tenant: UUID, *, search: str, limit: i
 # ---- parts of queries
 
 
-def _json(rows: Sequence[Mapping[str, Any]]) -> str:
-    return to_json(rows).decode()
+def _json(rows: Iterable[PersonRow]) -> str:
+    return to_json([{**row._asdict(), "record": record_to_json(row.record)} for row in rows]).decode()
 
 
 def any_text(column: ColumnElement[str], values: Collection[str]) -> ColumnElement[bool]:

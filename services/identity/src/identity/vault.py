@@ -31,7 +31,7 @@ class Vault:
 
     def pseudonym(self, text: str) -> str:
         """Always the same for a text, and without the key nobody can tell, or try out, whose it is."""
-        return hmac.new(self._secret(), b"pseudonym|" + text.encode(), hashlib.sha256).hexdigest()
+        return hmac.digest(self._secret(), b"pseudonym|" + text.encode(), hashlib.sha256).hex()
 
     def _cipher(self) -> AESGCM:
         return AESGCM(self._secret())

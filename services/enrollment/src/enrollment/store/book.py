@@ -1,12 +1,12 @@
 """Statements about people, the catalogue and the rules; and the rule book made of them, cached by its revision."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
+from pydantic_core import to_json
 from sqlalchemy import (
     ColumnElement,
     and_,
@@ -26,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from enrollment.assignment import Catalog, Course, Person
 from enrollment.path import Item, Path
 from enrollment.rule import ActiveRule, Draft, Rule
-from enrollment.rules import ATTRIBUTES, Condition, RuleIndex, parse
+from enrollment.rules import Condition, RuleIndex, parse
 from enrollment.rules.sql import where
 from enrollment.tables import (
     course_versions,
@@ -46,7 +46,6 @@ from lyceum_kit import db
 
 _SHARED = text("SELECT pg_advisory_xact_lock_shared(hashtextextended(CAST(:tenant AS text), 0))")
 _EXCLUSIVE = text("SELECT pg_advisory_xact_lock(hashtextextended(CAST(:tenant AS text), 0))")
-_MISSING = dict.fromkeys(ATTRIBUTES, "")
 KIND_NAMES: Mapping[int, str] = {
     ModuleKind.MODULE_KIND_SCORM12: "scorm12",
     ModuleKind.MODULE_KIND_QUIZ: "quiz",
@@ -76,7 +75,7 @@ async def save_people(conn: AsyncConnection, tenant: UUID, some: Sequence[Person
     who = sorted(some, key=lambda person: person.person_id)
     facts = [{name: value for name, value in person.facts.items() if value} for person in who]
     rows = await db.driver(conn).fetch(
-        _SAVE_PEOPLE, tenant, [p.person_id for p in who], [json.dumps(each) for each in facts]
+        _SAVE_PEOPLE, tenant, [p.person_id for p in who], [to_json(each).decode() for each in facts]
     )
     return {str(row["person_id"]) for row in rows if row["new"]}
 
@@ -122,11 +121,10 @@ async def reports_of(conn: AsyncConnection, tenant: UUID, manager_id: str) -> li
 
 
 def _person(row: Any) -> Person:
-    return Person(row.person_id, {**_MISSING, **row.facts})
+    return Person(row.person_id, row.facts)
 
 
-@dataclass(frozen=True)
-class Concerned:
+class Concerned(NamedTuple):
     """Somebody a rule is or was about."""
 
     person: Person
@@ -183,7 +181,7 @@ async def concerned(
     chosen = case((match, not_(settled)), else_=or_(held.c.person_id.is_not(None), followed))
     fresh = and_(match, _fresh(tenant, rule)) if rule else literal(False)
     statement = (
-        select(people, match.label("matched"), fresh.label("fresh"))
+        select(people.c.person_id, people.c.facts, match.label("matched"), fresh.label("fresh"))
         .outerjoin(held, held.c.person_id == people.c.person_id)
         .where(people.c.tenant == tenant, chosen)
     )
@@ -192,7 +190,10 @@ async def concerned(
     statement = statement.order_by(people.c.person_id).limit(limit)
     if lock:
         statement = statement.with_for_update(of=people)
-    return [Concerned(_person(row), row.matched, row.fresh) for row in await conn.execute(statement)]
+    return [
+        Concerned(Person(person_id, facts), matched, fresh)
+        for person_id, facts, matched, fresh in await conn.execute(statement)
+    ]
 
 
 # The catalogue

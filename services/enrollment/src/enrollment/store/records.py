@@ -57,8 +57,8 @@ async def save_changes(conn: AsyncConnection, tenant: UUID, changes: Sequence[Ch
 
 
 async def save_alike(conn: AsyncConnection, tenant: UUID, some: Sequence[Copies], now: datetime) -> None:
-    """The snapshots of many who begin, in a statement for each table: what a group has in common is sent once."""
-    who = [(group, *ids) for group, copies in enumerate(some) for ids in copies.who]
+    """The snapshots of many who begin, in one statement: what a group has in common is sent once."""
+    who = [(group, e, p) for group, copies in enumerate(some) for e, p, _ in copies.who]
     if not who:
         return
     rows = [{**_row(tenant, copies.change, now), "group": group} for group, copies in enumerate(some)]
@@ -67,31 +67,30 @@ async def save_alike(conn: AsyncConnection, tenant: UUID, some: Sequence[Copies]
         for group, copies in enumerate(some)
         for ground in copies.change.after.grounds
     ]
-    whose = [list(column) for column in zip(*who, strict=True)]
-    for statement, common in ((_ENROL_ALIKE, rows), (_GROUND_ALIKE, reasons)):
-        await db.driver(conn).execute(statement, *whose, json.dumps(common, default=str))
+    common = [json.dumps(each, default=str) for each in (rows, reasons)]
+    await db.driver(conn).execute(_ENROL_ALIKE, *map(list, zip(*who, strict=True)), *common)
 
 
 # What the rows of a group have in common comes as JSON, an object for each group.
 _ENROL_ALIKE = """
-INSERT INTO enrollments (tenant, enrollment_id, person_id, version, course_id, course_version, cycle, state, overdue,
-  due_at, due_date, enrolled_at, changed_at)
-SELECT c.tenant, w.enrollment_id, w.person_id, c.version, c.course_id, c.course_version, c.cycle, c.state, c.overdue,
-  c.due_at, c.due_date, c.enrolled_at, c.changed_at
-FROM unnest($1::int[], $2::uuid[], $3::uuid[]) AS w(n, enrollment_id, person_id)
-JOIN (
-  SELECT (common ->> 'group')::int AS n, e.* FROM jsonb_array_elements($4::jsonb) common,
-    jsonb_populate_record(NULL::enrollments, common) e
-) c USING (n)
-"""
-_GROUND_ALIKE = """
+WITH whose AS (
+  SELECT * FROM unnest($1::int[], $2::uuid[], $3::uuid[]) AS w(n, enrollment_id, person_id)
+), enrolled AS (
+  INSERT INTO enrollments (tenant, enrollment_id, person_id, version, course_id, course_version, cycle, state, overdue,
+    due_at, due_date, enrolled_at, changed_at)
+  SELECT c.tenant, w.enrollment_id, w.person_id, c.version, c.course_id, c.course_version, c.cycle, c.state, c.overdue,
+    c.due_at, c.due_date, c.enrolled_at, c.changed_at
+  FROM whose w JOIN (
+    SELECT (common ->> 'group')::int AS n, e.* FROM jsonb_array_elements($4::jsonb) common,
+      jsonb_populate_record(NULL::enrollments, common) e
+  ) c USING (n)
+)
 INSERT INTO grounds (tenant, enrollment_id, person_id, kind, ground_id, via, rule_id, rule_version, reason, due_at,
   due_date, on_ground_lost, since)
 SELECT c.tenant, w.enrollment_id, w.person_id, c.kind, c.ground_id, c.via, c.rule_id, c.rule_version, c.reason, c.due_at,
   c.due_date, c.on_ground_lost, c.since
-FROM unnest($1::int[], $2::uuid[], $3::uuid[]) AS w(n, enrollment_id, person_id)
-JOIN (
-  SELECT (common ->> 'group')::int AS n, g.* FROM jsonb_array_elements($4::jsonb) common,
+FROM whose w JOIN (
+  SELECT (common ->> 'group')::int AS n, g.* FROM jsonb_array_elements($5::jsonb) common,
     jsonb_populate_record(NULL::grounds, common) g
 ) c USING (n)
 """
