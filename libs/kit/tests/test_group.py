@@ -11,12 +11,12 @@ import pytest
 from sqlalchemy import text
 
 from lyceum.identity.v1.events_pb2 import OrgUnitCreated
-from lyceum_kit import ledger as event_store
-from lyceum_kit import telemetry
+from lyceum_kit import appending, telemetry
+from lyceum_kit.appending import Origin
 from lyceum_kit.delivery import emitted
 from lyceum_kit.errors import Conflict, Refused
 from lyceum_kit.group import Group
-from lyceum_kit.ledger import Ledger, Origin, Tx
+from lyceum_kit.ledger import Ledger, Tx
 from lyceum_kit.testing import spans
 
 TENANT = uuid4()
@@ -99,8 +99,8 @@ async def test_planted_conflicts_tear_no_command_and_no_stream(
     was refused is not there at all. The control lets a taken version pass (ON CONFLICT), as a group might to go on.
     """
     if build == "control":
-        taken_lightly = event_store._APPEND.replace("version\n)", "version ON CONFLICT DO NOTHING\n)")  # type: ignore[reportPrivateUsage]
-        monkeypatch.setattr(event_store, "_APPEND", taken_lightly)
+        taken_lightly = appending._APPEND.replace("version\n)", "version ON CONFLICT DO NOTHING\n)")  # type: ignore[reportPrivateUsage]
+        monkeypatch.setattr(appending, "_APPEND", taken_lightly)
     tenant, writers = uuid4(), [Group(ledger), Group(ledger), ledger]
     chance = random.Random(1)
 

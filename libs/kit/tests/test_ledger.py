@@ -8,9 +8,10 @@ from sqlalchemy import text
 
 from lyceum.identity.v1.events_pb2 import OrgUnitCreated, OrgUnitMapped
 from lyceum_kit import db
+from lyceum_kit.appending import Alike, Origin
 from lyceum_kit.delivery import emitted
 from lyceum_kit.errors import Conflict, Unavailable
-from lyceum_kit.ledger import Alike, Ledger, Origin, Tx
+from lyceum_kit.ledger import Ledger, Tx
 from lyceum_kit.topics import feeds
 
 TENANT, OTHER = uuid4(), uuid4()

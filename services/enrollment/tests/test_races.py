@@ -14,9 +14,10 @@ from enrollment.store import book, records
 from lyceum.enrollment.v1 import events_pb2 as pb
 from lyceum.identity.v1.events_pb2 import UserProvisioned
 from lyceum_kit import timers
+from lyceum_kit.appending import Origin
 from lyceum_kit.consumer import Event
 from lyceum_kit.delivery import emitted
-from lyceum_kit.ledger import Origin, Tx
+from lyceum_kit.ledger import Tx
 
 SECURITY = "01990000-0000-7000-8000-0000000000c1"
 ONBOARDING = "01990000-0000-7000-8000-0000000000c2"

@@ -18,11 +18,12 @@ from google.protobuf.message import Message
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lyceum_kit import db, progress, telemetry
+from lyceum_kit.appending import Origin
 from lyceum_kit.envelope import Meta, Record, decode
 from lyceum_kit.errors import Conflict, Unavailable
 from lyceum_kit.failpoints import failpoint
 from lyceum_kit.intake import Cut, Cutter, Partition, Place
-from lyceum_kit.ledger import Ledger, Origin, Tx
+from lyceum_kit.ledger import Ledger, Tx
 from lyceum_kit.topics import feeds, spelled
 
 log = structlog.get_logger()

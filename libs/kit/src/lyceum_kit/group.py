@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from lyceum_kit import db
-from lyceum_kit.ledger import Appended, Ledger, Tx, write
+from lyceum_kit.appending import Appended, write
+from lyceum_kit.ledger import Ledger, Tx
 
 Item = TypeVar("Item")
 T = TypeVar("T")

@@ -12,16 +12,15 @@ import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from functools import cache
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
-import asyncpg
 from google.protobuf.message import Message
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from lyceum_kit import db
+from lyceum_kit.appending import Alike, Appended, Origin, check_size, required, write
 from lyceum_kit.errors import Conflict
 from lyceum_kit.failpoints import failpoint
 from lyceum_kit.ids import Clock, NewId, new_id, utc_now
@@ -30,7 +29,6 @@ from lyceum_kit.topics import Feed
 
 T = TypeVar("T")
 
-MAX_EVENT_BYTES = 512 * 1024
 ATTEMPTS = 5
 OUTBOX_CHANNEL = "lyceum_outbox"
 
@@ -40,42 +38,6 @@ class Stream(NamedTuple):
 
     version: int
     events: list[Message]
-
-
-class Alike(NamedTuple):
-    """An event that differs from another one only in ids, encoded. Without `origin` it has the transaction's."""
-
-    stream: str
-    key: str
-    data: bytes
-    origin: "Origin | None" = None
-
-
-class Origin(NamedTuple):
-    """Who and what an event comes from: a person's or client's id, and the request or event that led to it."""
-
-    actor: str
-    correlation_id: str
-    causation_id: str
-    traceparent: str
-
-    @staticmethod
-    def request(actor: str) -> "Origin":
-        """A request that is answered here and now."""
-        return Origin(actor, str(new_id()), "", current_traceparent())
-
-
-class Appended(NamedTuple):
-    """An event that is queued in a transaction."""
-
-    stream: str
-    version: int
-    key: str
-    id: UUID
-    type: str
-    data: bytes
-    at: datetime
-    origin: Origin
 
 
 class _TimerSet(NamedTuple):
@@ -92,30 +54,6 @@ _LOAD_MANY = text(
     "SELECT stream, version, type, data FROM events"
     " WHERE tenant = :tenant AND stream = ANY(:streams) ORDER BY stream, version"
 )
-# One statement for events and outbox. WITH ORDINALITY hands rows over in array order, so the outbox's sequence
-# follows the order of appending. Events are stored by stream: two who write the same streams wait for each other
-# instead of deadlocking. What many events have in common is sent once, and named by its place.
-_APPEND = """
-WITH rows AS (
-  SELECT * FROM unnest($3::text[], $4::int[], $5::text[], $6::uuid[], $7::bytea[], $8::smallint[], $9::int[])
-    WITH ORDINALITY AS r(stream, version, key, id, data, partition, common, n)
-), stored AS (
-  INSERT INTO events (tenant, stream, version, id, type, key, at, actor, data, correlation_id, causation_id, traceparent)
-  SELECT $1, stream, version, id, type, key, at, actor, data, correlation_id, causation_id, traceparent
-  FROM rows JOIN unnest($10::text[], $11::timestamptz[], $12::text[], $13::text[], $14::text[], $15::text[])
-    WITH ORDINALITY AS c(type, at, actor, correlation_id, causation_id, traceparent, common) USING (common)
-  ORDER BY stream, version
-)
-INSERT INTO outbox (feed, partition, id) SELECT $2, partition, id FROM rows
-"""
-# What most commands append. PostgreSQL plans and runs it in two thirds of the time.
-_APPEND_ONE = """
-WITH stored AS (
-  INSERT INTO events (tenant, stream, version, key, id, data, type, at, actor, correlation_id, causation_id, traceparent)
-  VALUES ($1, $3, $4, $5, $6, $7, $9, $10, $11, $12, $13, $14)
-)
-INSERT INTO outbox (feed, partition, id) VALUES ($2, $8, $6)
-"""
 _SET_TIMERS = """
 INSERT INTO timers (tenant, kind, key, due_at, next_at, payload)
 SELECT $1, kind, key, due_at, due_at, payload::jsonb
@@ -205,7 +143,7 @@ class Tx:
     def append_alike(self, message: Message, version: int, some: Sequence[Alike]) -> None:
         """Append to many streams what is the same event but for ids: `message` is checked for all of them."""
         self._checked(message)
-        _check_size(message.DESCRIPTOR.full_name, max((len(one.data) for one in some), default=0))
+        check_size(message.DESCRIPTOR.full_name, max((len(one.data) for one in some), default=0))
         own = self._origin()
         self._appended += [
             self._row(one.stream, version, one.key, message, one.data, one.origin or own) for one in some
@@ -259,11 +197,11 @@ class Tx:
         name = message.DESCRIPTOR.full_name
         if name not in self._feed.messages:
             raise ValueError(f"{name} is not of feed {self._feed.name!r}")
-        for field in _required(type(message)):
+        for field in required(type(message)):
             if getattr(message, field) == "":
                 raise ValueError(f"{name}.{field} is empty")
         data = message.SerializeToString()
-        _check_size(name, len(data))
+        check_size(name, len(data))
         return data
 
     def _origin(self) -> Origin:
@@ -282,50 +220,6 @@ class Tx:
             self.now,
             origin,
         )
-
-
-@cache
-def _required(kind: type[Message]) -> tuple[str, ...]:
-    """Protobuf cannot tell an empty string from a missing one: an id that must be there must not be empty."""
-    return tuple(
-        field.name
-        for field in kind.DESCRIPTOR.fields
-        if field.name.endswith("_id") and not field.has_presence and not field.GetOptions().deprecated
-    )
-
-
-def _check_size(name: str, size: int) -> None:
-    if size > MAX_EVENT_BYTES:
-        raise ValueError(f"{name} has {size} bytes, more than {MAX_EVENT_BYTES}")
-
-
-async def write(conn: AsyncConnection, tenant: UUID, feed: Feed, rows: Sequence[Appended]) -> None:
-    """Store events of one tenant and queue them for the relay. Raises Conflict when a version is taken."""
-    connection = db.driver(conn)
-    try:
-        if len(rows) == 1:
-            [r] = rows
-            values = (r.stream, r.version, r.key, r.id, r.data, feed.partition_of(r.key))
-            await connection.execute(_APPEND_ONE, tenant, feed.name, *values, r.type, r.at, *r.origin)
-        else:
-            await connection.execute(_APPEND, tenant, feed.name, *_columns(feed, rows))
-    except asyncpg.UniqueViolationError as e:
-        if e.constraint_name != "events_pkey":
-            raise
-        raise Conflict from e
-
-
-def _columns(feed: Feed, rows: Sequence[Appended]) -> Iterable[Sequence[object]]:
-    common: dict[tuple[str, datetime, Origin], int] = {}
-    places = [common.setdefault((r.type, r.at, r.origin), len(common) + 1) for r in rows]
-    yield [r.stream for r in rows]
-    yield [r.version for r in rows]
-    yield [r.key for r in rows]
-    yield [r.id for r in rows]
-    yield [r.data for r in rows]
-    yield [feed.partition_of(r.key) for r in rows]
-    yield places
-    yield from zip(*((kind, at, *origin) for kind, at, origin in common), strict=True)
 
 
 class Ledger:

@@ -37,11 +37,12 @@ from enrollment.store.book import Books
 from lyceum.assessment.v1.events_pb2 import ModuleCompleted
 from lyceum.catalog.v1.events_pb2 import CourseDeprecated, CoursePublished, PathPublished
 from lyceum.identity.v1 import events_pb2 as identity
+from lyceum_kit.appending import Alike, Origin
 from lyceum_kit.consumer import Event
 from lyceum_kit.envelope import Meta
 from lyceum_kit.errors import NotFound
 from lyceum_kit.ids import read_id
-from lyceum_kit.ledger import Alike, Origin, Tx
+from lyceum_kit.ledger import Tx
 from lyceum_kit.timers import Timer
 
 OVERDUE = "overdue"

@@ -45,8 +45,9 @@ from identity.person import (
 from identity.store import PersonRow
 from identity.vault import Vault
 from lyceum.identity.v1 import events_pb2 as pb
+from lyceum_kit.appending import Origin
 from lyceum_kit.errors import NotFound
-from lyceum_kit.ledger import Origin, Stream, Tx
+from lyceum_kit.ledger import Stream, Tx
 from lyceum_kit.timers import Timer
 
 _NOT_YET = Stream(0, [])

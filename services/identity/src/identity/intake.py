@@ -22,10 +22,11 @@ from identity.signatures import verify_bamboohr, verify_standard
 from identity.tenancy import Tenancy
 from identity.vault import Vault
 from identity.webhook_store import Endpoint
+from lyceum_kit.appending import Origin
 from lyceum_kit.errors import NotFound
 from lyceum_kit.group import Group
 from lyceum_kit.http import MIB, allow, body_limit, public
-from lyceum_kit.ledger import Ledger, Origin, Tx
+from lyceum_kit.ledger import Ledger, Tx
 from lyceum_kit.tokens import Caller
 
 SNAPSHOT_LIMIT = 20 * MIB
