@@ -24,7 +24,7 @@ from benchmarks.parts import (
     store,
 )
 from lyceum.identity.v1.events_pb2 import OrgUnitCreated
-from lyceum_kit import collector, telemetry
+from lyceum_kit import telemetry
 from lyceum_kit.consumer import Event, HandlerSink, Together
 from lyceum_kit.envelope import Meta
 from lyceum_kit.intake import Intake
@@ -50,11 +50,9 @@ async def run(size: Size) -> list[Figure]:
     many: list[float] = []
     raw: list[float] = []
     with postgres_server() as server, kafka_broker() as broker:
-        telemetry.configure("bench", as_service(broker, FEED.consumers[0]))
         async with store(server) as producer:
             with telemetry.span("load"):  # every event of a service belongs to a trace
                 await fill_topic(producer, broker, _events(size))
-            collector.settle()  # as each service does once it stands
             for service in FEED.consumers[:3]:
                 settings = as_service(broker, service)
                 raw.append(await _raw(settings, size))

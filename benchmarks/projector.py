@@ -32,7 +32,6 @@ from benchmarks.parts import (
     store,
 )
 from lyceum.enrollment.v1.events_pb2 import GROUND_KIND_RULE, Ground, LearnerEnrolled
-from lyceum_kit import collector
 from lyceum_kit.envelope import Record, read_record
 from lyceum_kit.intake import Intake
 from lyceum_kit.topics import feeds
@@ -84,7 +83,6 @@ async def run(size: Size) -> list[Figure]:
     with postgres_server() as server, kafka_broker() as broker, folder("lyceum-bench-ch-") as path:
         async with store(server, "enrollment") as producer, _engine(str(path)) as engine:
             await fill_topic(producer, broker, events(size.events))
-            collector.settle()  # as each service does once it stands
             options = kafka_options(as_service(broker, "analytics"))
             ours, peer = await in_turns(
                 ROUNDS, lambda: _ours(engine, producer, options, size), lambda: _peer(engine, options, size)

@@ -61,7 +61,7 @@ async def run(size: Size) -> list[Figure]:
         ),
         Figure(
             "commit to consumed, p99", percentile(hops, 0.99), "ms", 15,
-            because="The median is half of it; one in a hundred waits longer for the disk or the broker: 10 to 17 ms in runs of"
+            because="The median is half of it; one in a hundred waits longer for the disk or the broker: 10 to 18 ms in runs of"
             " two days. A disk and a core of their own would do",
         ),
         Figure("commit to consumed, p50", percentile(hops, 0.5), "ms"),
