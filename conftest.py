@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import asyncpg
 import pytest
+from hypothesis import settings
 from playwright.async_api import Browser, async_playwright
 
 from lyceum_kit import logs
@@ -24,6 +25,9 @@ from lyceum_local.testing import free_port
 def pytest_configure() -> None:
     # structlog's own default draws tracebacks with every local: ten seconds for one of the HTTP stack.
     logs.configure(KitSettings(log_format="console"))
+    # How long one example took says how busy the machine was: a deadline fails at random.
+    settings.register_profile("suite", deadline=None)
+    settings.load_profile("suite")
 
 
 class Database(NamedTuple):

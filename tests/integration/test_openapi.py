@@ -63,7 +63,6 @@ def conforms(platform: Platform, service: str, headers: dict[str, str], *, examp
             @settings(
                 max_examples=examples if mode is GenerationMode.POSITIVE else max(1, examples // 2),
                 derandomize=examples < 10,
-                deadline=None,
                 database=None,
                 phases=[Phase.generate, Phase.shrink],
                 suppress_health_check=[*HealthCheck.__members__.values()],

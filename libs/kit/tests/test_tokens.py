@@ -161,7 +161,7 @@ async def test_what_is_no_token_is_refused(token: str) -> None:
         await KEYS.verifier.verify(token)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 async def test_no_mutated_token_is_accepted(data: st.DataObject) -> None:
     token = KEYS.token(tenant=TENANT, roles=["learner"])

@@ -49,7 +49,7 @@ async def tell(history: Sequence[Told], ledgers: Any, consumption: Consumption, 
     return ledgers.all()
 
 
-@hypothesis_settings(max_examples=6, deadline=None, suppress_health_check=NO_HURRY)
+@hypothesis_settings(max_examples=6, suppress_health_check=NO_HURRY)
 @given(history=HISTORIES, dice=st.randoms(use_true_random=False), days=st.integers(-30, 30))
 async def test_every_metric_equals_a_recount(
     one_engine: Engine, settings: Settings, history: list[Told], dice: Random, days: int, new_ledgers: Any

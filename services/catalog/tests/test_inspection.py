@@ -47,7 +47,7 @@ def test_the_seeds_are_good_packages() -> None:
     assert [isinstance(a, Package) or a.code for a in answers] == [True, True, *["cmi5-not-supported"] * 2]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.sampled_from(SEEDS),
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=6)), max_size=4),
@@ -65,7 +65,7 @@ def test_a_damaged_archive_is_read_or_refused(
     assert isinstance(answer(bytes(body)), (Package, Refusal))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from([("imsmanifest.xml", MANIFEST), ("cmi5.xml", CMI5)]), st.data())
 def test_a_damaged_manifest_is_read_or_refused(seed: tuple[str, bytes], data: st.DataObject) -> None:
     name, text = seed

@@ -177,7 +177,7 @@ async def test_sql_finds_exactly_who_matches(database: Callable[[str], Awaitable
     engine = make_engine((await database("enrollment")).app_url)
     async with engine.connect() as conn:
 
-        @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+        @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
         @given(st.lists(conditions, min_size=1, max_size=4), st.lists(persons, min_size=1, max_size=6))
         def compare(some: list[Condition], facts: list[dict[str, str]]) -> None:
             asked.append((some, facts))
