@@ -139,6 +139,27 @@ async def test_poison_parks_its_key_in_order_and_the_others_flow(ledger: Ledger)
     assert (await effects(ledger))[-1] == "bad 3"
 
 
+async def test_what_nobody_handles_and_waits_behind_its_key_is_settled_with_it(ledger: Ledger) -> None:
+    broken = {"on": True}
+
+    async def fails(tx: Tx, event: CourseCreated, meta: Meta) -> None:
+        if broken["on"]:
+            raise ValueError("cannot")
+        await note(tx, event, meta)
+
+    numbering, consumer = Numbering(), sink(ledger, fails)
+    await consumer.prepare()
+    deprecated = CourseDeprecated(course_id="a")
+    records = [course(numbering, "a"), numbering.record(deprecated, tenant=TENANT, stream="course/a")]
+    await apply(consumer, records)
+    parked = Parked(consumer)
+    waiting = await parked.open()
+    assert [p["kind"] for p in waiting] == ["failed", "key"]
+    broken["on"] = False
+    assert await parked.replay(waiting[0]["n"], who="ops") == 2
+    assert await effects(ledger) == ["a"]
+
+
 @pytest.mark.parametrize("seed", range(3))
 async def test_events_that_are_handled_together_have_their_effect_once_and_a_keys_in_order(
     ledger: Ledger, seed: int

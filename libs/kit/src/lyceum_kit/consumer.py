@@ -285,6 +285,8 @@ class HandlerSink:
         events. Raises Poison for what is the records' fault."""
         metas = [record.meta for record in records if record.meta]
         first = metas[0]
+        if first.type not in self._handlers:  # set aside behind an earlier one of its key
+            return False
         _, handler = self._handlers[first.type]
         tx = Tx(
             conn,

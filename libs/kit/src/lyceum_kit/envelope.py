@@ -170,11 +170,11 @@ def read_record(
     """Never raises: what cannot be read comes back with `meta=None`, to be checked against the ledger. So does a
     tombstone, and what lacks a key: every event has one, and a body, if only an empty one."""
     try:
-        text = cast("bytes", key).decode()
+        if key is None or value is None:
+            raise ValueError("a tombstone, or without a key")
+        text = key.decode()
         meta = _meta(feed, partition, cast("dict[str, bytes]", dict(headers)))
     except (AttributeError, KeyError, TypeError, ValueError):
-        return _unreadable(feed, partition, key, value, headers, offset)
-    if value is None:
         return _unreadable(feed, partition, key, value, headers, offset)
     return Record(
         feed, partition, meta.position, meta.generation, meta.previous, str(meta.id), text, value, headers, meta, offset

@@ -26,10 +26,10 @@ _LOCK = text(
 # With what was handled: after a restore it tells what to handle again (reconcile.py). The runs' ids come behind each other.
 _ADVANCE = text(
     "WITH moved AS ("
-    " SELECT *, (sum(after - before) OVER (ROWS UNBOUNDED PRECEDING))::int AS until FROM unnest("
+    " SELECT *, (sum(after - before) OVER (ORDER BY n))::int AS until FROM unnest("
     " CAST(:feeds AS text[]), CAST(:partitions AS smallint[]), CAST(:befores AS bigint[]), CAST(:afters AS bigint[]),"
     " CAST(:last_ids AS text[]), CAST(:generations AS bigint[]))"
-    " AS m(feed, partition, before, after, last_id, generation)"
+    " WITH ORDINALITY AS m(feed, partition, before, after, last_id, generation, n)"
     "), advanced AS ("
     " UPDATE progress p SET next = m.after, last_id = m.last_id, generation = m.generation, tries = 0 FROM moved m"
     " WHERE p.consumer = :consumer AND p.feed = m.feed AND p.partition = m.partition AND p.next = m.before"
