@@ -7,6 +7,7 @@ import pytest
 
 from enrollment.errors import UnknownEnrollment
 from enrollment.store import book
+from enrollment.store.people import concerned, find_person
 from lyceum.assessment.v1.events_pb2 import ModuleCompleted
 from lyceum.catalog.v1.events_pb2 import CourseDeprecated
 from lyceum.identity.v1.events_pb2 import TenantCreated, UserProvisioned
@@ -142,28 +143,28 @@ async def test_a_pass_reads_nobody_for_whom_its_rule_is_done(school: Any, facts:
     await school.hire(HANS, "Sales")
     rule_id = await school.rule(course_ids=[SECURITY, PITCHING], due_in_days=30)
 
-    async def concerned(*, as_a_pass: bool = True) -> list[str]:
+    async def read(*, as_a_pass: bool = True) -> list[str]:
         async with school.ledger.read(school.tenant) as conn:
             active = (await book.Books().read(conn, school.tenant)).active[rule_id]
-            found = await book.concerned(
-                conn, school.tenant, rule_id, active.draft.condition, after=None, limit=9, lock=False,
+            found = await concerned(
+                conn, school.tenant, rule_id, active.draft.condition, after=None, limit=9,
                 rule=active if as_a_pass else None,
             )  # fmt: skip
         return [c.person.person_id for c in found]
 
-    assert await concerned() == []
-    assert await concerned(as_a_pass=False) == [GRACE, ADA]
+    assert await read() == []
+    assert await read(as_a_pass=False) == [GRACE, ADA]
     await school.leave(ADA)
     await school.rehire(ADA)
-    assert await concerned() == []
+    assert await read() == []
     async with school.as_("admin") as http:
         said = {"name": "Less", "condition": facts.is_("department", "Engineering"), "course_ids": [SECURITY]}
         answer = await http.put(f"/api/enrollment/rules/{rule_id}", json=said)
         assert answer.status_code == 200, answer.text
         await http.post(f"/api/enrollment/rules/{rule_id}/activate")
-    assert await concerned() == [GRACE, ADA]
+    assert await read() == [GRACE, ADA]
     await school.settle()
-    assert await concerned() == []
+    assert await read() == []
 
 
 async def test_a_new_version_of_a_rule_holds_only_once_it_is_activated(school: Any, facts: Any) -> None:
@@ -346,10 +347,10 @@ async def test_of_the_erased_only_what_they_did_is_left(school: Any) -> None:
     before, said = await school.has(ADA), await school.said()
     assert {before[c]["state"] for c in (SECURITY, ONBOARDING)} == {"withdrawn", "completed"}
     async with school.ledger.read(school.tenant) as conn:
-        assert "zq-marker" in repr(await book.person(conn, school.tenant, ADA))
+        assert "zq-marker" in repr(await find_person(conn, school.tenant, ADA))
     await school.erase(ADA)
     async with school.ledger.read(school.tenant) as conn:
-        left = await book.person(conn, school.tenant, ADA)
+        left = await find_person(conn, school.tenant, ADA)
     assert left
     assert {name: value for name, value in left.facts.items() if value} == {"status": "terminated"}
     await school.rule(name="Everybody", course_ids=[PITCHING])
@@ -358,4 +359,4 @@ async def test_of_the_erased_only_what_they_did_is_left(school: Any) -> None:
     assert [kind for kind in (await school.said())[len(said) :] if not kind.startswith("Rule")] == []
     await school.erase(HANS)  # whom nobody here ever heard of
     async with school.ledger.read(school.tenant) as conn:
-        assert await book.person(conn, school.tenant, HANS) is None
+        assert await find_person(conn, school.tenant, HANS) is None

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from enrollment.store import book
+from enrollment.store.people import find_person, reports_of
 from lyceum_kit.db import make_engine, set_tenant
 from lyceum_kit.migrations import upgrade_async
 
@@ -31,7 +31,7 @@ async def test_attributes_become_a_document(database: Callable[[str], Awaitable[
     engine = make_engine(made.app_url)
     async with engine.begin() as conn:
         await set_tenant(conn, TENANT)
-        ada = await book.person(conn, TENANT, ADA)
+        ada = await find_person(conn, TENANT, ADA)
         assert ada
         assert {name: value for name, value in ada.facts.items() if value} == {
             "department": "Sales",
@@ -40,5 +40,5 @@ async def test_attributes_become_a_document(database: Callable[[str], Awaitable[
             "hire_date": "2026-11-24",
             "status": "active",
         }
-        assert await book.reports_of(conn, TENANT, "m") == [ADA]
+        assert await reports_of(conn, TENANT, "m") == [ADA]
     await engine.dispose()

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from enrollment import handlers
 from enrollment.enrollment import fold
@@ -88,6 +90,55 @@ async def test_people_and_rules_that_arrive_together_never_miss_each_other(
 
 async def _no_lock(*_: object) -> None:
     return
+
+
+async def test_only_passes_that_can_meet_at_an_enrolment_wait_for_each_other(school: Any, ids: Any) -> None:
+    people = [ids(0x5000 + n) for n in range(3)]
+    for person in people:
+        await school.hire(person)
+    books = handlers.Books()
+    same = ("first", "second", "third")
+    targets = {"alone": [PITCHING], "aside": [ONBOARDING]} | {name: [SECURITY] for name in same}
+    rules = {name: await school.draft(name=name, course_ids=courses) for name, courses in targets.items()}
+    for rule_id in rules.values():
+        await school.ledger.run(school.tenant, handlers.activate_rule, rule_id, books=books, actor="root")
+
+    async def pass_of(
+        name: str, begun: asyncio.Event | None = None, over: asyncio.Event | None = None
+    ) -> None:
+        async def run(tx: Tx) -> None:
+            timer = timers.Timer(handlers.EVERYBODY, name, tx.now, {"rule_id": rules[name], "after": ""})
+            await handlers.on_rule_pass(tx, timer, books=books, chunk=9)
+            await tx.flush()
+            if begun and over:
+                begun.set()
+                await over.wait()
+
+        await school.ledger.run(school.tenant, run)
+
+    async def waits_for(name: str, work: Coroutine[Any, Any, None]) -> bool:
+        """Whether `work` cannot end before the pass that began first."""
+        begun, over = asyncio.Event(), asyncio.Event()
+        holder = asyncio.create_task(pass_of(name, begun, over))
+        await begun.wait()
+        task = asyncio.create_task(work)
+        blocked = False
+        async with school.ledger.engine.connect() as conn:
+            while not (blocked or task.done()):
+                blocked = bool(await conn.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
+        over.set()
+        await asyncio.gather(holder, task)
+        return blocked
+
+    assert not await waits_for("alone", pass_of("aside"))
+    assert await waits_for("first", pass_of("second"))
+    assert await waits_for("third", school.move(people[0], "Sales"))
+    await school.settle()
+    for person in people[1:]:
+        has = await school.has(person)
+        assert {c: {g["ground_id"] for g in has[c]["grounds"]} for c in has} == {
+            PITCHING: {rules["alone"]}, ONBOARDING: {rules["aside"]}, SECURITY: {rules[name] for name in same},
+        }  # fmt: skip
 
 
 async def test_many_hands_at_one_person_make_one_enrolment(school: Any) -> None:

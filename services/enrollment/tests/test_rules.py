@@ -26,7 +26,7 @@ from enrollment.rules import (
 )
 from enrollment.rules.conditions import MAX_DEPTH
 from enrollment.rules.sql import where
-from enrollment.store import book
+from enrollment.store.people import save_people
 from enrollment.tables import people
 from lyceum_kit.db import make_engine, set_tenant
 
@@ -190,8 +190,8 @@ async def test_sql_finds_exactly_who_matches(database: Callable[[str], Awaitable
                 await set_tenant(conn, TENANT)
                 who = {str(UUID(int=n)): fact for n, fact in enumerate(facts)}
                 everybody = [Person(person_id, fact) for person_id, fact in who.items()]
-                assert await book.save_people(conn, TENANT, everybody) == set(who)
-                assert await book.save_people(conn, TENANT, everybody[:1]) == set()
+                assert await save_people(conn, TENANT, everybody) == set(who)
+                assert await save_people(conn, TENANT, everybody[:1]) == set()
                 for condition in some:
                     statement = select(people.c.person_id).where(people.c.tenant == TENANT, where(condition))
                     found = set((await conn.execute(statement)).scalars())

@@ -6,6 +6,7 @@ from functools import lru_cache
 from uuid import UUID
 
 import asyncpg
+from pydantic_core import from_json
 from sqlalchemy import event, text
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -42,6 +43,7 @@ def make_engine(url: str, *, pool: int = 10, application: str = "lyceum") -> Asy
         max_overflow=pool,
         pool_timeout=5,
         pool_use_lifo=True,
+        json_deserializer=from_json,  # three times as fast as Python's own
         hide_parameters=True,  # an error's text goes to logs and parked events: no place for personal data
     )
     event.listen(engine.sync_engine, "handle_error", _without_details)

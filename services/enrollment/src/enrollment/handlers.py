@@ -34,6 +34,7 @@ from enrollment.rule import ActiveRule, Draft, Rule
 from enrollment.rules import DATES, JOB
 from enrollment.store import book, records
 from enrollment.store.book import Books
+from enrollment.store.people import blank_person, concerned, find_person, lock_people, save_people
 from lyceum.assessment.v1.events_pb2 import ModuleCompleted
 from lyceum.catalog.v1.events_pb2 import CourseDeprecated, CoursePublished, PathPublished
 from lyceum.identity.v1 import events_pb2 as identity
@@ -73,14 +74,14 @@ async def on_people(tx: Tx, events: Sequence[Event], *, books: Books) -> None:
 async def on_user_deactivated(tx: Tx, event: identity.UserDeactivated, meta: Meta, *, books: Books) -> None:  # noqa: ARG001
     """Withdraw what is open. The record stays."""
     person_id = str(UUID(event.person_id))
-    known = await book.person(tx.conn, tx.tenant, person_id)
+    known = await find_person(tx.conn, tx.tenant, person_id)
     facts = known.facts if known else dict[str, str]()
     await _follow_rules(tx, books, [Person(person_id, {**facts, "status": "terminated"})])
 
 
 async def on_user_erased(tx: Tx, event: identity.UserErased, meta: Meta) -> None:  # noqa: ARG001
     """Only ids are left of the person. What they had is withdrawn since they left; the record stays."""
-    await book.blank_person(tx.conn, tx.tenant, str(UUID(event.person_id)))
+    await blank_person(tx.conn, tx.tenant, str(UUID(event.person_id)))
 
 
 def person_of(
@@ -99,7 +100,7 @@ def person_of(
 async def _follow_rules(tx: Tx, books: Books, people: Sequence[Person], origins: Origins = _OWN) -> None:
     # Together with the exclusive lock of whoever changes a rule: either we see the rule, or its pass sees the person.
     await book.lock_shared(tx.conn, tx.tenant)
-    new = await book.save_people(tx.conn, tx.tenant, people)
+    new = await save_people(tx.conn, tx.tenant, people)
     current = await books.read(tx.conn, tx.tenant)
     matched = [(p, current.index.find(p.facts) if p.employed else []) for p in people]
     held = await records.held_by(tx.conn, tx.tenant, [p.person_id for p in people if p.person_id not in new])
@@ -232,7 +233,7 @@ async def _enrolled(tx: Tx, enrollment_id: str) -> tuple[Held, Versioned]:
     person_id = await records.owner_of(tx.conn, tx.tenant, enrollment_id)
     if person_id is None:
         raise UnknownEnrollment(f"No enrolment {enrollment_id!r}")
-    await book.lock_people(tx.conn, tx.tenant, [person_id])
+    await lock_people(tx.conn, tx.tenant, [person_id])
     held = await _held(tx, person_id)
     return held, next(v for v in held.enrollments.values() if v.state.enrollment_id == enrollment_id)
 
@@ -330,14 +331,16 @@ async def on_rule_pass(tx: Tx, timer: Timer, *, books: Books, chunk: int) -> Non
     await book.lock_shared(tx.conn, tx.tenant)
     current = await books.read(tx.conn, tx.tenant)
     active = current.active.get(rule_id)
-    some = await book.concerned(
+    await book.lock_courses(tx.conn, tx.tenant, current.contested.get(rule_id, ()))
+    some = await concerned(
         tx.conn,
         tx.tenant,
         rule_id,
         active.draft.condition if active else None,
         after=after or None,
         limit=chunk,
-        lock=True,
+        # Whoever changes a person waits. The pass of another rule need not: it is about other courses.
+        lock="shared" if active else "exclusive",
         rule=active,
     )
     if active and (fresh := [(c.person, [active]) for c in some if c.fresh]):
@@ -390,7 +393,7 @@ async def enrol(
     What is carried over from another system may be late already; else a date that has passed is a mistake.
     """
     await book.lock_shared(tx.conn, tx.tenant)
-    found = (await book.lock_people(tx.conn, tx.tenant, [person_id])).get(person_id)
+    found = (await lock_people(tx.conn, tx.tenant, [person_id])).get(person_id)
     if found is None:
         raise NotFound("No such person")
     if not found.employed:

@@ -10,8 +10,9 @@ from pydantic import BaseModel, Field
 from enrollment import handlers
 from enrollment.enrollment import Kind
 from enrollment.errors import UnknownEnrollment
-from enrollment.store import book, records
+from enrollment.store import records
 from enrollment.store.book import Books
+from enrollment.store.people import find_person, reports_of
 from enrollment.views import View, resume, urgency, view, visible_to
 from lyceum_kit.errors import Forbidden, NotFound
 from lyceum_kit.http import Model, Page, Pages, allow, page
@@ -255,7 +256,7 @@ def routes(ledger: Ledger, books: Books) -> APIRouter:
     async def team(who: Annotated[Caller, allow("manager", "admin")]) -> Page[TeamMember]:
         """The caller's direct reports: who is late, and what is next. Their names are asked of identity."""
         async with ledger.read(who.tenant) as conn:
-            reports = await book.reports_of(conn, who.tenant, _own_id(who))
+            reports = await reports_of(conn, who.tenant, _own_id(who))
             rows = await records.shown(
                 conn, who.tenant, records.Visible(everybody=True), person_ids=reports, limit=MOST
             )
@@ -286,7 +287,7 @@ def _own_id(who: Caller) -> str:
 async def _may_enrol(ledger: Ledger, who: Caller, person_id: str) -> None:
     """Otherwise the person is as unknown as one who does not exist."""
     async with ledger.read(who.tenant) as conn:
-        found = await book.person(conn, who.tenant, person_id)
+        found = await find_person(conn, who.tenant, person_id)
     reports = found is not None and who.has("manager") and found.facts.get("manager_id") == who.subject
     if found is None or not (who.has("admin") or reports):
         raise NotFound("No such person")

@@ -10,8 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from enrollment import assignment
 from enrollment.assignment import Plan
 from enrollment.rule import ActiveRule, Draft
-from enrollment.store import book, records
+from enrollment.store import records
 from enrollment.store.book import Books
+from enrollment.store.people import concerned
 from lyceum.enrollment.v1 import events_pb2 as pb
 from lyceum_kit.ids import NewId
 
@@ -48,9 +49,7 @@ async def preview(
     matched = unchanged = 0
     after: str | None = None
     while True:
-        some = await book.concerned(
-            conn, tenant, rule_id, said.condition, after=after, limit=CHUNK, lock=False
-        )
+        some = await concerned(conn, tenant, rule_id, said.condition, after=after, limit=CHUNK)
         held = await records.held_by(conn, tenant, [c.person.person_id for c in some])
         for one in some:
             person_id = one.person.person_id

@@ -1,1 +1,1 @@
-"""Every SQL statement of enrollment: `book` for what is assigned and to whom, `records` for what people have."""
+"""Every SQL statement of enrollment: `book` for what is assigned, `people` for to whom, `records` for what they have."""

@@ -1,51 +1,37 @@
-"""Statements about people, the catalogue and the rules; and the rule book made of them, cached by its revision."""
+"""Statements about the catalogue and the rules; and the rule book made of them, cached by its revision."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import Any
 from uuid import UUID
 
-from pydantic_core import to_json
-from sqlalchemy import (
-    ColumnElement,
-    and_,
-    case,
-    exists,
-    func,
-    literal,
-    not_,
-    or_,
-    select,
-    text,
-    update,
-)
+from sqlalchemy import and_, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from enrollment.assignment import Catalog, Course, Person
+from enrollment.assignment import Catalog, Course
 from enrollment.path import Item, Path
 from enrollment.rule import ActiveRule, Draft, Rule
-from enrollment.rules import Condition, RuleIndex, parse
-from enrollment.rules.sql import where
+from enrollment.rules import RuleIndex, parse
 from enrollment.tables import (
     course_versions,
     courses,
-    enrollments,
-    grounds,
-    path_enrollments,
     path_versions,
-    people,
     revisions,
     rule_versions,
     rules,
     tenants,
 )
 from lyceum.catalog.v1.events_pb2 import CoursePublished, ModuleKind, PathPublished
-from lyceum_kit import db
 
 _SHARED = text("SELECT pg_advisory_xact_lock_shared(hashtextextended(CAST(:tenant AS text), 0))")
 _EXCLUSIVE = text("SELECT pg_advisory_xact_lock(hashtextextended(CAST(:tenant AS text), 0))")
+_COURSES = text(
+    "SELECT pg_advisory_xact_lock(hashtextextended(key, 0)) FROM unnest(CAST(:keys AS text[])) key"
+)
 KIND_NAMES: Mapping[int, str] = {
     ModuleKind.MODULE_KIND_SCORM12: "scorm12",
     ModuleKind.MODULE_KIND_QUIZ: "quiz",
@@ -67,133 +53,11 @@ async def lock_exclusive(conn: AsyncConnection, tenant: UUID) -> None:
     await conn.execute(_EXCLUSIVE, {"tenant": str(tenant)})
 
 
-# People
-
-
-async def save_people(conn: AsyncConnection, tenant: UUID, some: Sequence[Person]) -> set[str]:
-    """Write the attributes and lock the rows until the transaction ends; who is new. In one order, as `lock_people`."""
-    who = sorted(some, key=lambda person: person.person_id)
-    facts = [{name: value for name, value in person.facts.items() if value} for person in who]
-    rows = await db.driver(conn).fetch(
-        _SAVE_PEOPLE, tenant, [p.person_id for p in who], [to_json(each).decode() for each in facts]
-    )
-    return {str(row["person_id"]) for row in rows if row["new"]}
-
-
-_SAVE_PEOPLE = """
-INSERT INTO people (tenant, person_id, facts)
-SELECT $1, person_id, facts::jsonb FROM unnest($2::uuid[], $3::text[]) AS s(person_id, facts)
-ON CONFLICT (tenant, person_id) DO UPDATE SET facts = excluded.facts
-RETURNING person_id, xmax = 0 AS new  -- else the row was updated
-"""
-
-
-async def blank_person(conn: AsyncConnection, tenant: UUID, person_id: str) -> None:
-    """Nothing is left of an erased person's attributes but that no rule is about them."""
-    where = and_(people.c.tenant == tenant, people.c.person_id == person_id)
-    await conn.execute(update(people).where(where).values(facts={"status": "terminated"}))
-
-
-async def lock_people(conn: AsyncConnection, tenant: UUID, ids: Sequence[str]) -> dict[str, Person]:
-    """Those of `ids` who exist; in one order, so that two who lock several wait instead of deadlocking."""
-    statement = (
-        select(people)
-        .where(people.c.tenant == tenant, people.c.person_id.in_(ids))
-        .order_by(people.c.person_id)
-        .with_for_update()
-    )
-    return {row.person_id: _person(row) for row in await conn.execute(statement)}
-
-
-async def person(conn: AsyncConnection, tenant: UUID, person_id: str) -> Person | None:
-    row = (
-        await conn.execute(select(people).where(people.c.tenant == tenant, people.c.person_id == person_id))
-    ).one_or_none()
-    return _person(row) if row else None
-
-
-async def reports_of(conn: AsyncConnection, tenant: UUID, manager_id: str) -> list[str]:
-    """Direct reports who have not left."""
-    statement = select(people.c.person_id).where(
-        people.c.tenant == tenant, people.c.manager_id == manager_id, people.c.status != "terminated"
-    )
-    return list((await conn.execute(statement.order_by(people.c.person_id))).scalars())
-
-
-def _person(row: Any) -> Person:
-    return Person(row.person_id, row.facts)
-
-
-class Concerned(NamedTuple):
-    """Somebody a rule is or was about."""
-
-    person: Person
-    matched: bool
-    fresh: bool = False  # is in none of the rule's courses
-
-
-def _fresh(tenant: UUID, rule: ActiveRule) -> ColumnElement[bool]:
-    """Who has never been in a course of this rule. Paths have courses of their own: not told here."""
-    if rule.draft.path_ids:
-        return literal(False)
-    return not_(
-        exists().where(
-            enrollments.c.tenant == tenant,
-            enrollments.c.person_id == people.c.person_id,
-            enrollments.c.course_id.in_(rule.draft.course_ids),
-        )
-    )
-
-
-async def concerned(
-    conn: AsyncConnection,
-    tenant: UUID,
-    rule_id: str,
-    condition: Condition | None,
-    *,
-    after: str | None,
-    limit: int,
-    lock: bool,
-    rule: ActiveRule | None = None,
-) -> list[Concerned]:
-    """The next people who match the condition, or hold something by the rule, by id. None matches nobody.
-
-    With `rule`, without those who match and for whom it has nothing left to do; and it tells who is fresh.
-    """
-    match = and_(where(condition), people.c.status != "terminated") if condition else literal(False)
-    # Lists that are made once, not looked up for each person: who holds what by the rule, and who follows its paths.
-    count, newest = func.count(), func.bool_and(grounds.c.rule_version == (rule.rule_version if rule else 0))
-    done = and_(count == len(rule.draft.course_ids), newest) if rule else literal(False)
-    held = (
-        select(grounds.c.person_id, done.label("done"))
-        .where(grounds.c.tenant == tenant, grounds.c.rule_id == rule_id)
-        .group_by(grounds.c.person_id)
-        .subquery()
-    )
-    followed = people.c.person_id.in_(
-        select(path_enrollments.c.person_id).where(
-            path_enrollments.c.tenant == tenant, path_enrollments.c.rule_ids.contains([rule_id])
-        )
-    )
-    # Paths have courses of their own: whether a rule that names some is done is not told here.
-    settled = literal(False) if rule and rule.draft.path_ids else func.coalesce(held.c.done, False)
-    # CASE, so that a condition is evaluated once for each person.
-    chosen = case((match, not_(settled)), else_=or_(held.c.person_id.is_not(None), followed))
-    fresh = and_(match, _fresh(tenant, rule)) if rule else literal(False)
-    statement = (
-        select(people.c.person_id, people.c.facts, match.label("matched"), fresh.label("fresh"))
-        .outerjoin(held, held.c.person_id == people.c.person_id)
-        .where(people.c.tenant == tenant, chosen)
-    )
-    if after:
-        statement = statement.where(people.c.person_id > after)
-    statement = statement.order_by(people.c.person_id).limit(limit)
-    if lock:
-        statement = statement.with_for_update(of=people)
-    return [
-        Concerned(Person(person_id, facts), matched, fresh)
-        for person_id, facts, matched, fresh in await conn.execute(statement)
-    ]
+async def lock_courses(conn: AsyncConnection, tenant: UUID, course_ids: Sequence[str]) -> None:
+    """Taken by the passes of rules that name the same courses, in one order: who reads that somebody is in no such course
+    must be the only one to enrol them."""
+    if course_ids:
+        await conn.execute(_COURSES, {"keys": [f"{tenant}/{course_id}" for course_id in sorted(course_ids)]})
 
 
 # The catalogue
@@ -394,6 +258,7 @@ class Book:
     catalog: Catalog
     active: Mapping[str, ActiveRule]
     index: RuleIndex[ActiveRule]
+    contested: Mapping[str, Sequence[str]]  # of each rule: the courses that another one names too
 
 
 async def raise_revision(conn: AsyncConnection, tenant: UUID) -> int:
@@ -408,7 +273,22 @@ async def raise_revision(conn: AsyncConnection, tenant: UUID) -> int:
 async def read_book(conn: AsyncConnection, tenant: UUID) -> Book:
     active = await _active(conn, tenant)
     index = RuleIndex[ActiveRule].of((rule, rule.draft.condition) for rule in active)
-    return Book(await _catalog(conn, tenant), {rule.rule_id: rule for rule in active}, index)
+    catalog = await _catalog(conn, tenant)
+    reach = {rule.rule_id: _reach(rule, catalog) for rule in active}
+    named = Counter(chain.from_iterable(reach.values()))
+    contested = {rule_id: [c for c in courses if named[c] > 1] for rule_id, courses in reach.items()}
+    return Book(catalog, {rule.rule_id: rule for rule in active}, index, contested)
+
+
+def _reach(rule: ActiveRule, catalog: Catalog) -> set[str]:
+    """The courses it names, and those of its paths, whichever version somebody follows."""
+    by_path = (
+        item.course_id
+        for (path_id, _), path in catalog.paths.items()
+        if path_id in rule.draft.path_ids
+        for item in path.items
+    )
+    return {*rule.draft.course_ids, *by_path}
 
 
 class Books:
