@@ -18,6 +18,7 @@ from lyceum_local.testing.school import School, open_school
 DEPARTMENTS, LOCATIONS = 40, 15
 LISTED = 20_000  # people in one request
 LOOK = 0.5  # seconds between two looks at the dashboard
+SAMPLED = 4  # seconds between two of memory: to count the pages of every process takes a tenth of one
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ async def _sampling(platform: Platform) -> AsyncGenerator[Memory]:
     async def sample() -> None:
         while True:
             memory.samples.append(await asyncio.to_thread(lifecycle.memory, platform.config.data))
-            await asyncio.sleep(1)
+            await asyncio.sleep(SAMPLED)
 
     task = asyncio.create_task(sample())
     await asyncio.sleep(0.1)

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 
 from analytics.consumers import FEEDS, Consumption
 from analytics.engine import Engine
-from analytics.projections import columns, table
+from analytics.projections import COLUMNS, columns, table
 from lyceum.assessment.v1 import events_pb2 as assessment
 from lyceum.identity.v1 import events_pb2 as identity
 from lyceum_kit.topics import feeds, spelled
@@ -148,6 +148,20 @@ async def test_what_cannot_be_read_becomes_a_row_that_says_so(
         ("identity", "user-cloned", "unknown-type", 1),
         ("identity", "user-provisioned", "broken", 1),
     ]
+
+
+@pytest.mark.parametrize("feed", FEEDS)
+async def test_what_no_event_of_a_block_speaks_of_is_left_to_the_table(
+    feed: str, ledgers: Any, consumption: Consumption, engine: Engine
+) -> None:
+    kind = next(iter(feeds()[feed].messages.values()))
+    record = ledgers.append(TENANT, "stream/1", kind(), type=f"lyceum.{feed}.v1.Unheard")
+    assert not COLUMNS[feed].keys() & columns(feed, [record])
+    await consumption.intake.process(ledgers.all(feed))
+    [row] = await engine.query(f"SELECT * FROM {table(feed)}")
+    assert {name: row[name] for name in COLUMNS[feed]} == {
+        name: [] if default == () else default for name, default in COLUMNS[feed].items()
+    }
 
 
 @pytest.mark.parametrize(

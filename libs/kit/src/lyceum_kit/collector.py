@@ -8,5 +8,5 @@ def settle() -> None:
     now on is looked at much less often than at every 700 objects: of the time it takes to read an event's headers, half
     went into looking at those read before it."""
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    gc.set_threshold(200_000, 20, 20)
     gc.enable()

@@ -19,7 +19,7 @@ from lyceum_kit.ledger import Ledger, Tx
 log = structlog.get_logger()
 
 POLL = 1.0  # seconds
-AT_ONCE = 3  # while the database works for one, the next is prepared here
+AT_ONCE = 4  # while the database works for one, the next is prepared here
 GIVE_UP_AFTER = 20  # tries; then a person has to look, and `status` shows it
 
 

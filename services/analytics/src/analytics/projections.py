@@ -27,7 +27,7 @@ TEXT, NUMBER = "", 0
 NONE: Any = None
 LIST: tuple[str, ...] = ()
 
-# The feeds' own columns, with what stands in them when an event has nothing to say.
+# The feeds' own columns, with what stands in them when an event has nothing to say: the tables' own defaults.
 COLUMNS: Mapping[str, Mapping[str, Any]] = {
     "identity": {
         "person_id": TEXT,
@@ -175,7 +175,8 @@ def table(feed: str) -> str:
 
 
 def columns(feed: str, records: Sequence[Record]) -> Columns:
-    """The records as columns of the feed's table, those of a type together. Each has readable headers (`meta`)."""
+    """The records as columns of the feed's table, those of a type together. Each has readable headers (`meta`). Columns
+    that none of these types speaks of are left to the table."""
     by_type: dict[str, list[Record]] = {}
     for record in records:
         assert record.meta, "the intake lets no record without headers through"
@@ -195,21 +196,23 @@ def columns(feed: str, records: Sequence[Record]) -> Columns:
         "occurred_at": [],
         "decoded": [],
     }
-    out |= {name: [] for name in COLUMNS[feed]}
+    read = [_read(feed, name, some) for name, some in by_type.items()]
+    spoken = {column for _, _, getters in read for column in getters}
+    own = {name: default for name, default in COLUMNS[feed].items() if name in spoken}
+    out |= {name: [] for name in own}
     # A type and a column at a time: what differs between columns is decided once, not for each event.
-    for name, some in by_type.items():
-        messages, told, getters = _read(feed, name, some)
+    for messages, told, getters in read:
         out["decoded"] += told
-        recorded = at[len(out["occurred_at"]) :][: len(some)]
+        recorded = at[len(out["occurred_at"]) :][: len(told)]
         get = getters.get("occurred_at")
         said: Iterable[int | None] = map(get, messages) if get else recorded
         out["occurred_at"] += [r if s is None else s for s, r in zip(said, recorded, strict=True)]
-        for column, default in COLUMNS[feed].items():
+        for column, default in own.items():
             if get := getters.get(column):
                 values = list(map(get, messages))
                 out[column] += values if default is None else [default if v is None else v for v in values]
             else:
-                out[column] += [default] * len(some)
+                out[column] += [default] * len(told)
     return out
 
 
