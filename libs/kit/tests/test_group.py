@@ -59,6 +59,29 @@ async def test_commands_that_arrive_together_are_committed_together(ledger: Ledg
     assert await transactions(ledger, TENANT) == 1
 
 
+async def test_a_crowd_that_was_answered_together_is_waited_for(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group, tenant = Group(ledger), uuid4()
+    monkeypatch.setattr("lyceum_kit.group.LINGER", 30)
+    async with asyncio.timeout(10):
+        await group.run(tenant, create, "alone")  # there was none: nobody is waited for
+        await asyncio.gather(*(group.run(tenant, create, f"first {n}") for n in range(3)))
+        early = [asyncio.create_task(group.run(tenant, create, f"again {n}")) for n in range(2)]
+        await other_work(ledger)
+        assert not any(task.done() for task in early)
+        await asyncio.gather(*early, group.run(tenant, create, "again, and the last"))
+    assert await transactions(ledger, tenant) == 3
+    monkeypatch.setattr("lyceum_kit.group.LINGER", 0.001)
+    assert await group.run(tenant, create, "the only one who comes again") == "the only one who comes again"
+
+
+async def other_work(ledger: Ledger) -> None:
+    """Longer than a command takes that waits for nobody."""
+    for _ in range(5):
+        await ledger.run(uuid4(), create, "elsewhere")
+
+
 async def test_each_sees_what_those_before_it_appended(ledger: Ledger) -> None:
     group, tenant = Group(ledger), uuid4()
     versions = await asyncio.gather(*(group.run(tenant, extend, "org-unit/a", f"n{n}") for n in range(30)))

@@ -6,9 +6,13 @@ is run alone, so that nobody's failure is another's and no stream is torn.
 
 Where many say the same kind of thing at once, statements cost more than the commit: `run_many` hands them to a handler
 that takes them all.
+
+Who was answered together comes again together, a little apart. So a crowd is waited for: until as many are there as
+shared the last transaction, and for LINGER at most. One for the first of them alone would make all others wait for two.
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context, copy_context
@@ -24,6 +28,7 @@ Item = TypeVar("Item")
 T = TypeVar("T")
 
 MOST = 200  # commands in one transaction
+LINGER = 0.005  # seconds: a third of what a transaction of a crowd takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,8 @@ class Group:
         self._ledger = ledger
         self._waiting: dict[UUID, deque[_Command]] = {}
         self._working: dict[UUID, asyncio.Task[None]] = {}
+        self._crowds: dict[UUID, int] = {}  # how many shared a tenant's last transaction
+        self._came = asyncio.Event()
 
     async def run(
         self,
@@ -73,6 +80,7 @@ class Group:
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         command = _Command(handler, item, actor, copy_context(), done)
         self._waiting.setdefault(tenant, deque()).append(command)
+        self._came.set()
         if tenant not in self._working:
             self._working[tenant] = asyncio.create_task(self._work(tenant))
         return await done
@@ -80,13 +88,23 @@ class Group:
     async def _work(self, tenant: UUID) -> None:
         waiting = self._waiting[tenant]
         try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LINGER):
+                    await self._crowd(tenant)
             while waiting:
                 some = [waiting.popleft() for _ in range(min(len(waiting), MOST))]
+                self._crowds[tenant] = len(some)
                 if len(some) > 1 and await self._together(tenant, some):
                     continue
                 await asyncio.gather(*(self._alone(tenant, command) for command in some))
         finally:
             del self._working[tenant], self._waiting[tenant]
+
+    async def _crowd(self, tenant: UUID) -> None:
+        waiting, expected = self._waiting[tenant], self._crowds.pop(tenant, 1)
+        while len(waiting) < expected:
+            self._came.clear()
+            await self._came.wait()
 
     async def _together(self, tenant: UUID, commands: list[_Command]) -> bool:
         """False when one failed and nothing was done."""

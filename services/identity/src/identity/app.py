@@ -45,6 +45,10 @@ def build(
     )
 
     router = APIRouter()
+    # Looked through in this order, which took a tenth of a message's time: first where HR's messages come, behind what has
+    # a path of the same form.
+    router.include_router(setup_http.webhook_routes(ledger, tenancy, vault, settings))
+    router.include_router(intake.webhook_routes(ledger, tenancy, vault))
     router.include_router(sign_in_http.session_routes(ledger, tenancy, settings))
     router.include_router(sign_in_http.token_routes(keys, tokens, settings))
     router.include_router(http.routes(ledger, tenancy, vault))
@@ -52,9 +56,7 @@ def build(
         setup_http.tenant_routes(ledger, tenancy, keys, settings, vault=vault, new_id=new_id)
     )
     router.include_router(setup_http.client_routes(ledger, tenancy))
-    router.include_router(setup_http.webhook_routes(ledger, tenancy, vault, settings))
     router.include_router(intake.snapshot_routes(ledger, tenancy, vault, breaker))
-    router.include_router(intake.webhook_routes(ledger, tenancy, vault))
 
     async def first_key() -> None:
         await keys.current()

@@ -4,20 +4,22 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, func, select, update
+from sqlalchemy import and_, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from identity.org_unit import OrgUnit
-from identity.store import any_text, row_dict
+from identity.store import is_any, row_dict
 from identity.tables import org_units, people
+
+_IDS = select(org_units.c.code, org_units.c.org_unit_id).where(
+    org_units.c.tenant == bindparam("tenant"), is_any(org_units.c.code, "codes")
+)
 
 
 async def ids_of(conn: AsyncConnection, tenant: UUID, codes: Collection[str]) -> dict[str, UUID]:
-    query = select(org_units.c.code, org_units.c.org_unit_id).where(
-        org_units.c.tenant == tenant, any_text(org_units.c.code, codes)
-    )
-    return {row.code: row.org_unit_id for row in await conn.execute(query)}
+    rows = await conn.execute(_IDS, {"tenant": tenant, "codes": list(codes)})
+    return {row.code: row.org_unit_id for row in rows}
 
 
 async def add(conn: AsyncConnection, tenant: UUID, new: Mapping[str, UUID]) -> dict[str, UUID]:

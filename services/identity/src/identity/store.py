@@ -13,8 +13,8 @@ from sqlalchemy import (
     Text,
     Uuid,
     any_,
+    bindparam,
     func,
-    literal,
     or_,
     select,
     text,
@@ -99,27 +99,41 @@ async def add_people(conn: AsyncConnection, tenant: UUID, rows: Iterable[PersonR
             raise Conflict
 
 
+def is_any(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    """Whether it is one of the values of a parameter. IN (…) would be another statement for each number of them."""
+    return column == any_(bindparam(name, type_=ARRAY(column.type)))
+
+
+# Made once: to put a statement together takes as long as to run it, and these are what every message of HR needs.
+_TENANT = people.c.tenant == bindparam("tenant", type_=Uuid)
+_SOURCE = people.c.source == bindparam("source", type_=Text)
+_LOCK = select(*_COLUMNS).where(_TENANT).order_by(people.c.person_id).with_for_update()
+_LOCK_BY_EXTERNAL_ID = _LOCK.where(_SOURCE, is_any(people.c.external_id, "external_ids"))
+_LOCK_BY_ID = _LOCK.where(is_any(people.c.person_id, "person_ids"))
+_LOCK_WAITING = _LOCK.where(
+    _SOURCE,
+    people.c.manager_id == "",
+    is_any(people.c.manager_external_id, "managers"),
+    people.c.manager_external_id != "",  # said for the index, which has nobody else
+)
+_PUBLISHED = select(people.c.external_id, people.c.person_id).where(
+    _TENANT,
+    _SOURCE,
+    people.c.status.in_(("active", "on_leave", "terminated")),
+    is_any(people.c.external_id, "external_ids"),
+)
+
+
 async def lock_by_external_id(
     conn: AsyncConnection, tenant: UUID, source: str, external_ids: Collection[str]
 ) -> list[PersonRow]:
-    query = (
-        select(*_COLUMNS)
-        .where(people.c.tenant == tenant, people.c.source == source)
-        .where(any_text(people.c.external_id, external_ids))
-        .order_by(people.c.person_id)
-        .with_for_update()
-    )
-    return [_person(row) for row in await conn.execute(query)]
+    values = {"tenant": tenant, "source": source, "external_ids": list(external_ids)}
+    return [_person(row) for row in await conn.execute(_LOCK_BY_EXTERNAL_ID, values)]
 
 
 async def lock_people(conn: AsyncConnection, tenant: UUID, person_ids: Iterable[UUID]) -> list[PersonRow]:
-    query = (
-        select(*_COLUMNS)
-        .where(people.c.tenant == tenant, _any_uuid(people.c.person_id, person_ids))
-        .order_by(people.c.person_id)
-        .with_for_update()
-    )
-    return [_person(row) for row in await conn.execute(query)]
+    values = {"tenant": tenant, "person_ids": list(person_ids)}
+    return [_person(row) for row in await conn.execute(_LOCK_BY_ID, values)]
 
 
 async def lock_reports_waiting_for(
@@ -128,15 +142,8 @@ async def lock_reports_waiting_for(
     """Published people whose manager HR named before it told of the manager."""
     if not managers:
         return []
-    query = (
-        select(*_COLUMNS)
-        .where(people.c.tenant == tenant, people.c.source == source, people.c.manager_id == "")
-        # The second is said for the index, which has nobody else.
-        .where(any_text(people.c.manager_external_id, managers), people.c.manager_external_id != "")
-        .order_by(people.c.person_id)
-        .with_for_update()
-    )
-    return [_person(row) for row in await conn.execute(query)]
+    values = {"tenant": tenant, "source": source, "managers": list(managers)}
+    return [_person(row) for row in await conn.execute(_LOCK_WAITING, values)]
 
 
 _MEETINGS = 64
@@ -172,13 +179,8 @@ async def published_ids(
     """The person ids of those who were provisioned."""
     if not external_ids:
         return {}
-    query = select(people.c.external_id, people.c.person_id).where(
-        people.c.tenant == tenant,
-        people.c.source == source,
-        people.c.status.in_(("active", "on_leave", "terminated")),
-        any_text(people.c.external_id, external_ids),
-    )
-    return {row.external_id: row.person_id for row in await conn.execute(query)}
+    values = {"tenant": tenant, "source": source, "external_ids": list(external_ids)}
+    return {row.external_id: row.person_id for row in await conn.execute(_PUBLISHED, values)}
 
 
 _KEPT = ("person_id", "source", "external_id", "received_at", "erased_at")
@@ -196,17 +198,23 @@ async def save_people(conn: AsyncConnection, tenant: UUID, rows: Sequence[Person
         await conn.execute(_SAVE, {"tenant": tenant, "many": len(rows), "rows": _json(rows)})
 
 
+_REPORTS = (
+    select(people.c.manager_id, func.count().label("reports"))
+    .where(_TENANT, is_any(people.c.manager_id, "managers"), people.c.status.in_(("active", "on_leave")))
+    .group_by(people.c.manager_id)
+)
+
+
 async def count_reports(conn: AsyncConnection, tenant: UUID, person_ids: Sequence[UUID]) -> dict[UUID, int]:
-    query = (
-        select(people.c.manager_id, func.count().label("reports"))
-        .where(people.c.tenant == tenant, any_text(people.c.manager_id, [str(i) for i in person_ids]))
-        .where(people.c.status.in_(("active", "on_leave")))
-        .group_by(people.c.manager_id)
-    )
-    return {UUID(row.manager_id): row.reports for row in await conn.execute(query)}
+    values = {"tenant": tenant, "managers": [str(i) for i in person_ids]}
+    return {UUID(row.manager_id): row.reports for row in await conn.execute(_REPORTS, values)}
 
 
 # ---- people, for reading
+
+
+_BY_ID = select(*_COLUMNS).where(_TENANT, is_any(people.c.person_id, "person_ids"))
+_BY_EXTERNAL_ID = select(*_COLUMNS).where(_TENANT, _SOURCE, is_any(people.c.external_id, "external_ids"))
 
 
 async def person(conn: AsyncConnection, tenant: UUID, person_id: UUID) -> PersonRow | None:
@@ -216,17 +224,15 @@ async def person(conn: AsyncConnection, tenant: UUID, person_id: UUID) -> Person
 
 
 async def people_by_id(conn: AsyncConnection, tenant: UUID, person_ids: Iterable[UUID]) -> list[PersonRow]:
-    query = select(*_COLUMNS).where(people.c.tenant == tenant, _any_uuid(people.c.person_id, person_ids))
-    return [_person(row) for row in await conn.execute(query)]
+    values = {"tenant": tenant, "person_ids": list(person_ids)}
+    return [_person(row) for row in await conn.execute(_BY_ID, values)]
 
 
 async def people_by_external_id(
     conn: AsyncConnection, tenant: UUID, source: str, external_ids: Collection[str]
 ) -> list[PersonRow]:
-    query = select(*_COLUMNS).where(
-        people.c.tenant == tenant, people.c.source == source, any_text(people.c.external_id, external_ids)
-    )
-    return [_person(row) for row in await conn.execute(query)]
+    values = {"tenant": tenant, "source": source, "external_ids": list(external_ids)}
+    return [_person(row) for row in await conn.execute(_BY_EXTERNAL_ID, values)]
 
 
 async def active_external_ids(conn: AsyncConnection, tenant: UUID, source: str) -> list[str]:
@@ -321,15 +327,6 @@ async def personas(conn: AsyncConnection, tenant: UUID, *, search: str, limit: i
 
 def _json(rows: Iterable[PersonRow]) -> str:
     return to_json([{**row._asdict(), "record": record_to_json(row.record)} for row in rows]).decode()
-
-
-def any_text(column: ColumnElement[str], values: Collection[str]) -> ColumnElement[bool]:
-    # One parameter, whatever the number of values: IN (…) would be another statement for each.
-    return column == any_(literal(list(values), ARRAY(Text)))
-
-
-def _any_uuid(column: ColumnElement[UUID], values: Iterable[UUID]) -> ColumnElement[bool]:
-    return column == any_(literal(list(values), ARRAY(Uuid)))
 
 
 def _escaped(search: str) -> str:
