@@ -92,7 +92,7 @@ async def run(size: Size) -> list[Figure]:
         Figure(
             "projector", ours, "events/s", 2, "at least", peer, against,
             because="The peer fetches and reads its headers by the same code, which is half of what ours does: its rows of pydantic"
-            " and small inserts are what it lacks. Twice as fast would leave ours less than that half",
+            " and small inserts are where it loses. Twice as fast would leave ours hardly more than that half",
         )
     ]  # fmt: skip
 

@@ -75,8 +75,8 @@ async def run(size: Size) -> list[Figure]:
             f"{names}: full pass", median(full), "s", 1.5, "at most", median(floors), "SQL with outbox",
             note=f"{enrolled:,} enrolments",
             because="SQL alone writes an enrolment and an outbox row; we write enrolment, ground, event, timer and outbox"
-            " row, with nine indexes: 43 µs of PostgreSQL's CPU for each, and 34 of Python's, which makes ids and encoded events,"
-            " three chunks at a time. Ids and bytes made in SQL too would leave the five rows",
+            " row, with nine indexes: some 37 µs of PostgreSQL's CPU for each, and 21 of Python's, which makes ids and encoded"
+            " events, four chunks at a time, on two cores that others share: 1.4 to 1.6 in runs of a day",
         ),
         Figure(
             f"{names}: nothing changed", median(again), "s", 1.2, "at most", median(anti), "anti-join",

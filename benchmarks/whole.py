@@ -64,9 +64,9 @@ async def run(size: Size) -> list[Figure]:
         Figure(
             f"{size.people:,} people by HR load, {size.rules} rules, {enrolments:,} enrolments on the dashboard",
             seconds, "s", 45,
-            because="Both cores are busy all the time. Of their work a quarter is analytics', a quarter enrollment's with its"
-            " PostgreSQL, a fifth identity's, an eighth assessment's, which only looks at headers, and a tenth the broker's: no"
-            " part stands out. A third core would do",
+            because="Both cores are busy all the time, and others share them: 43 to 50 s in runs of a day. Of their work three"
+            " tenths are enrollment's with its PostgreSQL, a quarter identity's with its own, a quarter analytics', an eighth"
+            " assessment's, which only looks at headers. A third core would do",
         ),
         *(Figure(f"… {name}", value, "s") for name, value in stages.items()),
         Figure("most memory of all parts meanwhile (PSS)", memory.most / 1000, "GB", 2.5),
