@@ -76,7 +76,7 @@ async def run(size: Size) -> list[Figure]:
             note=f"{enrolled:,} enrolments",
             because="SQL alone writes an enrolment and an outbox row; we write enrolment, ground, event, timer and outbox"
             " row, with nine indexes: some 37 µs of PostgreSQL's CPU for each, and 21 of Python's, which makes ids and encoded"
-            " events, four chunks at a time, on two cores that others share: 1.4 to 1.6 in runs of a day",
+            " events, four chunks at a time, on two cores that others share: 1.45 to 1.62 in runs of a day",
         ),
         Figure(
             f"{names}: nothing changed", median(again), "s", 1.2, "at most", median(anti), "anti-join",
